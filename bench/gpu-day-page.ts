@@ -1,4 +1,4 @@
-import { escapeHtml } from "../src/report/chart.ts";
+import { escapeHtml } from "../src/text/html.ts";
 
 /** What a part came to. */
 export interface DayPart {

@@ -44,6 +44,8 @@ export class App {
   readonly spoken = new Cell("");
   /** above 0 once the GPU's speed is known, so that times can be told */
   readonly measured = new Cell(0);
+  /** access token of the hub; in memory only */
+  readonly token = new Cell<string | null>(null);
   /** rows of the user's documents, and the model that made them, for the next start view */
   offer: Offer | null = null;
   /** whether runs are only shown, because they belong to other processes */
@@ -67,6 +69,14 @@ export class App {
 
   get trainer(): Trainer {
     return this.#trainer;
+  }
+
+  /** Uses an access token of the hub for downloads and pushes until the tab is closed or reloaded; null: none. */
+  signIn(token: string | null): void {
+    void this.#trainer.signIn(token).then(
+      () => (this.token.value = token),
+      (error) => this.report("sign-in", error),
+    );
   }
 
   announce(text: string): void {
@@ -225,6 +235,8 @@ export class App {
 
   #follow(trainer: Trainer): void {
     this.device.value = { state: "checking" };
+    // a new worker knows nothing of the one before it; `lost` tells if this one dies as well
+    if (this.token.value !== null) trainer.signIn(this.token.value).catch(() => {});
     trainer.device().then(
       (info) => this.#trainer === trainer && (this.device.value = { state: "ready", info }),
       (error) => this.#trainer === trainer && (this.device.value = { state: "missing", problem: problemOf(error) }),

@@ -4,7 +4,7 @@ import { messageOf } from "../src/text/show.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
 import { linkedView, restoredView } from "./draft/views.ts";
-import { problemLine } from "./parts/notice.ts";
+import { problemLine, SIGN_IN } from "./parts/notice.ts";
 import { watchSurroundings } from "./surroundings.ts";
 import { resultView } from "./views/result.ts";
 import { runView } from "./views/run.ts";
@@ -28,6 +28,8 @@ function viewOf(hash: string): ShowView {
   if (name === "runs") return part === "result" ? resultView(id) : runView(id);
   if (name === "storage") return storageView;
   if (name === "chat") return async (app, signal) => (await import("./views/chat.ts")).chatView(app, signal);
+  if (name === "recorded")
+    return async (app, signal) => (await import("./views/recorded.ts")).recordedView(app, signal);
   if (name === "documents")
     return async (app, signal) => (await import("./views/documents.ts")).documentsView(app, signal);
   if (name === "recipe" && id) return linkedView(id);
@@ -85,6 +87,7 @@ export function showPage(root: HTMLElement, create: () => Trainer, shell: Shell 
     fill(notices, ...list.map((notice) => problemLine(notice.kind, notice, () => app.dismiss(notice.id)))),
   );
   if (!app.readOnly) watchSurroundings(app);
+  root.addEventListener(SIGN_IN, () => void askForToken(app));
 
   // shows the run's progress in the tab's title
   let titled = "Train";
@@ -124,6 +127,11 @@ export function showPage(root: HTMLElement, create: () => Trainer, shell: Shell 
   addEventListener("hashchange", () => void show(false));
   void show(true);
   void goOn(app);
+}
+
+async function askForToken(app: App): Promise<void> {
+  const { signIn } = await import("./hub/sign-in.ts");
+  await signIn(app, "Gated and private models need an account that has access to them.");
 }
 
 /** Resumes the run of a tab that was reloaded during training. */

@@ -1,10 +1,19 @@
 import { messageOf } from "../src/text/show.ts";
+import { needsSignIn, plainWords, titleOf } from "./errors/words.ts";
+
 /** A problem in the user's words, and what to do about it. */
 export interface Problem {
+  /** what happened, in a few words */
+  title?: string | null;
+  /** the detail */
   text: string;
   todo: string | null;
   /** a page of this site that helps */
   link: { text: string; href: string } | null;
+  /** whether an access token of the hub may help */
+  signIn?: boolean;
+  /** the error as it was thrown, if `text` leaves something out */
+  raw?: string | null;
 }
 
 const nothing = { todo: null, link: null };
@@ -12,7 +21,12 @@ const nothing = { todo: null, link: null };
 /** Turns an error into a message and a next step. Errors from the worker keep their names. */
 export function problemOf(error: unknown): Problem {
   const name = error instanceof Error ? error.name : "";
-  const text = messageOf(error);
+  const raw = messageOf(error);
+  const text = plainWords(raw);
+  return { title: titleOf(name, raw), signIn: needsSignIn(raw), raw: raw === text ? null : raw, ...advice(name, text) };
+}
+
+function advice(name: string, text: string): Pick<Problem, "text" | "todo" | "link"> {
   if (name === "QuotaError") {
     return { text, todo: null, link: { text: "Free some space", href: "#/storage" } };
   }

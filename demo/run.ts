@@ -1,4 +1,4 @@
-import type { Evaluation, LogRecord, PhasePlan, RunEvent, RunRecord } from "../src/client/types.ts";
+import type { Evaluation, LogRecord, PhasePlan, RunEvent, RunRecord, SolvedProblem } from "../src/client/types.ts";
 import type { Problem } from "./problems.ts";
 
 /** The page's current activity on a run. `idle`: none; see the run's status. */
@@ -8,6 +8,16 @@ export type Activity = "idle" | "working" | "pausing" | "stopping";
 interface Remark {
   kind: "note" | "warning";
   text: string;
+}
+
+/** Held-out problems that are being solved. */
+interface Solving {
+  stage: Evaluation["stage"];
+  total: number;
+  /** by their place; undefined: not answered yet */
+  problems: (SolvedProblem | undefined)[];
+  /** places in the order of the answers */
+  order: number[];
 }
 
 type Progress = Extract<RunEvent, { type: "progress" }>;
@@ -29,6 +39,10 @@ export class Run {
   readonly plans: (PhasePlan | null)[];
   /** step of the current phase's last checkpoint */
   saved: number | null = null;
+  solving: Solving | null = null;
+  /** seconds of a held-out problem in the last evaluation of this session */
+  problemSeconds: number | null = null;
+  #solvingSince: number | null = null;
   #times: { step: number; at: number }[] = [];
   #watchers = new Set<() => void>();
   #timer: ReturnType<typeof setTimeout> | null = null;
@@ -68,10 +82,11 @@ export class Run {
   /** Applies an event from the worker. */
   take(event: RunEvent, now = performance.now()): void {
     const { record } = this;
-    if (event.type !== "progress" && event.type !== "note" && event.type !== "warning") this.progress = null;
+    if (!["progress", "solved", "note", "warning"].includes(event.type)) this.progress = null;
     switch (event.type) {
       case "progress":
         this.progress = event;
+        if (event.unit === "problems") this.#solvingSince ??= now;
         break;
       case "phase":
         record.phase = event.phase;
@@ -99,7 +114,14 @@ export class Run {
           { phase: event.phase, step: event.step, records: event.records },
         ].slice(-BATCHES);
         break;
+      case "solved":
+        this.#solve(event);
+        break;
       case "evaluated":
+        if (this.#solvingSince !== null && event.evaluation.problems.length > 0)
+          this.problemSeconds = (now - this.#solvingSince) / 1000 / event.evaluation.problems.length;
+        this.#solvingSince = null;
+        this.solving = null;
         record.evaluations = [
           ...record.evaluations.filter((other) => !sameStage(other, event.evaluation)),
           event.evaluation,
@@ -120,15 +142,21 @@ export class Run {
     this.changed();
   }
 
-  /** Estimated seconds left in the current phase; null before the first few steps. */
-  secondsLeft(now = performance.now()): number | null {
-    const { max_steps, global_step } = this.record.phases[this.record.phase] ?? {};
-    const last = this.#times.at(-1);
-    if (!max_steps || global_step === undefined || !last || this.#times.length < 3) return null;
+  /** Median seconds of the current phase's last steps; null before the first few. */
+  stepSeconds(): number | null {
+    if (this.#times.length < 3) return null;
     // the median, because the first step compiles and some steps write a checkpoint
     const each = this.#times.slice(1).map(({ at }, i) => at - this.#times[i].at);
     const median = each.sort((a, b) => a - b)[Math.floor(each.length / 2)];
-    return Math.max(0, (max_steps - global_step) * median - (now - last.at)) / 1000;
+    return median / 1000;
+  }
+
+  /** Estimated seconds left in the current phase; null before the first few steps. */
+  secondsLeft(now = performance.now()): number | null {
+    const { max_steps, global_step } = this.record.phases[this.record.phase] ?? {};
+    const [last, each] = [this.#times.at(-1), this.stepSeconds()];
+    if (!max_steps || global_step === undefined || !last || each === null) return null;
+    return Math.max(0, (max_steps - global_step) * each - (now - last.at) / 1000);
   }
 
   /** Finished share of the steps of all phases. A phase with an unknown number of steps counts like the current phase. */
@@ -145,6 +173,12 @@ export class Run {
         steps.reduce((a, b) => a + b, 0),
       )
     );
+  }
+
+  #solve({ stage, index, total, problem }: Extract<RunEvent, { type: "solved" }>): void {
+    if (this.solving?.stage !== stage) this.solving = { stage, total, problems: [], order: [] };
+    this.solving.problems[index] = problem;
+    this.solving.order.push(index);
   }
 
   /** Drops the steps after a checkpoint, because a resumed run repeats them. */

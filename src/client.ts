@@ -130,6 +130,8 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
     },
     chat: (request, asked) => stream(() => remote.chat(request, asked)),
     export: (run, kind, asked) => call(() => remote.export(run, kind, asked)),
+    push: (run, request, asked) => stream(() => remote.push(run, request, asked)),
+    signIn: (token) => call(() => remote.signIn(token)),
     terminate() {
       worker.terminate();
       die("The trainer's worker was terminated");

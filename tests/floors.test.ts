@@ -30,7 +30,9 @@ const BESIDE: Record<string, readonly string[]> = {
 /** Files that a room outside the floors may also import: they import only errors, text and each other. */
 const LEAVES: Record<string, readonly string[]> = {
   demo: [
-    ...["metrics", "names", "scale", "text"].map((name) => `src/report/${name}.ts`),
+    ...["axes", "csv", "marks", "metrics", "names", "plot", "positions", "scale", "smooth", "text", "wilson"].map(
+      (name) => `src/report/${name}.ts`,
+    ),
     ...["about", "reward", "run"].map((name) => `src/rewards/${name}.ts`),
   ],
 };

@@ -1,4 +1,5 @@
 import type { Evaluation, SolvedProblem } from "../../src/client/types.ts";
+import { wilson } from "../../src/report/wilson.ts";
 import { formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
 import { inOrder, type Run, stageName } from "../run.ts";
@@ -83,13 +84,18 @@ function bars(all: readonly Evaluation[]): HTMLElement {
       const bar = h("i");
       bar.style.width = `${100 * evaluation.accuracy}%`;
       const right = evaluation.problems.filter(({ correct }) => correct).length;
+      const { low, high } = wilson(right, evaluation.problems.length);
       return h(
         "li",
         { class: i === all.length - 1 && i > 0 ? "last" : null },
         h("span", { class: "title" }, capital(stageName(evaluation))),
         h("span", { class: "track", "aria-hidden": "true" }, bar),
         h("b", {}, formatShare(evaluation.accuracy)),
-        h("span", { class: "about" }, `${right} of ${evaluation.problems.length} right`),
+        h(
+          "span",
+          { class: "about", title: "95 % interval after Wilson: with so few problems, the share is only this certain" },
+          `${right} of ${evaluation.problems.length} right, ${formatShare(low)} to ${formatShare(high)}`,
+        ),
       );
     }),
   );

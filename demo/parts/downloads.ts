@@ -2,20 +2,50 @@ import type { ExportKind } from "../../src/client/types.ts";
 import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
 import { fill, h, setIdle } from "../dom.ts";
+import { pushForm } from "../hub/push.ts";
 import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
 import { saveFile } from "../save-file.ts";
+import { labelled, select } from "./choice.ts";
 import { problemLine } from "./notice.ts";
 
-const FILES: readonly { kind: ExportKind; title: string; about: string }[] = [
-  { kind: "adapter", title: "Adapter", about: "The PEFT adapter as a zip; transformers loads it." },
-  { kind: "merged", title: "Merged model", about: "The whole model with the merged adapter, as safetensors." },
-  { kind: "gguf", title: "GGUF", about: "The whole model as one file in Q8_0, for llama.cpp and Ollama." },
-  { kind: "report", title: "Report", about: "The curves as one self-contained page." },
-  { kind: "recipe", title: "Recipe", about: "YAML that TRL also reads." },
+interface Download {
+  title: string;
+  about: string;
+  /** the kinds to choose from, the default first */
+  kinds: readonly (readonly [kind: ExportKind, text: string])[];
+}
+
+const FILES: readonly Download[] = [
+  {
+    title: "adapter",
+    about: "The PEFT adapter as a zip, with a model card, the recipes and the metrics; transformers loads it.",
+    kinds: [["adapter", "PEFT"]],
+  },
+  {
+    title: "GGUF",
+    about: "For llama.cpp and Ollama: the whole model as one file, or the adapter alone.",
+    kinds: [
+      ["gguf", "Whole model, Q8_0"],
+      ["gguf_q4_0", "Whole model, Q4_0: smallest"],
+      ["gguf_f16", "Whole model, F16"],
+      ["gguf_bf16", "Whole model, BF16"],
+      ["gguf_lora", "Adapter alone, for --lora"],
+    ],
+  },
+  {
+    title: "merged model",
+    about: "The whole model with the merged adapter, as safetensors for transformers and vLLM.",
+    kinds: [
+      ["merged", "16 bits"],
+      ["merged_4bit", "4 bits: bitsandbytes' NF4"],
+    ],
+  },
+  { title: "report", about: "The curves as one self-contained page.", kinds: [["report", "HTML"]] },
+  { title: "recipe", about: "One YAML file per phase, for qwench and for trl.", kinds: [["recipe", "YAML"]] },
 ];
 
-/** Downloadable files of a run. */
+/** Downloadable files of a run, and a push to the hub. */
 export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement {
   const said = h("div", { role: "status" });
   const buttons: HTMLButtonElement[] = [];
@@ -25,7 +55,7 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     if (writing) return;
     writing = true;
     for (const button of buttons) setIdle(button, true);
-    fill(said, h("p", { class: "about" }, `Writing: ${title.toLowerCase()} …`));
+    fill(said, h("p", { class: "about" }, `Writing: ${title} …`));
     try {
       const file = await app.trainer.export(run.id, kind, { signal });
       saveFile(file);
@@ -38,22 +68,26 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     for (const button of buttons) setIdle(button, false);
   };
 
-  const rows = FILES.map(({ kind, title, about }, i) => {
-    const button = h(
-      "button",
-      { type: "button", class: i === 0 ? "primary" : "secondary" },
-      `Download ${title === "GGUF" ? title : title.toLowerCase()}`,
-    );
+  const rows = FILES.map(({ title, about, kinds }, i) => {
+    let [[kind]] = kinds;
+    const button = h("button", { type: "button", class: i === 0 ? "primary" : "secondary" }, `Download ${title}`);
     button.addEventListener("click", () => void take(kind, title));
     buttons.push(button);
-    return h("li", {}, h("p", { class: "about" }, about), button);
+    const picker =
+      kinds.length > 1 &&
+      labelled(
+        `Kind of ${title}`,
+        select(kinds, kind, (value) => (kind = value as ExportKind)),
+      );
+    return h("li", {}, h("p", { class: "about" }, about), picker, button);
   });
   const nothing = h("p", { class: "about" }, "Downloads are available after the first checkpoint.");
   const list = h("ul", { class: "files" }, ...rows);
+  const push = h("details", { class: "more" }, h("summary", {}, "Push to the hub"), pushForm(app, run, signal));
   run.watch(signal, () => {
-    const started = run.record.phases.some(({ global_step }) => global_step > 0);
-    list.hidden = !started;
-    nothing.hidden = started;
+    const something = run.record.phases.some(({ global_step }) => global_step > 0);
+    nothing.hidden = something;
+    list.hidden = push.hidden = !something;
   });
   return h(
     "section",
@@ -61,6 +95,7 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     h("h2", { id: "downloads-title" }, "Downloads"),
     nothing,
     list,
+    push,
     said,
   );
 }

@@ -2,10 +2,9 @@ import type { ModelSource, StoredItem } from "../../src/client/types.ts";
 import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
 import { type Child, fill, h } from "../dom.ts";
+import { hubField, hubSource, hubText } from "../hub/model-field.ts";
 import { HUB_MODELS } from "../jobs.ts";
 import { choice, filePicker, labelled, select } from "./choice.ts";
-
-const OTHER = "other";
 
 const KINDS: readonly { value: ModelSource["kind"]; title: string; about: string }[] = [
   { value: "embedded", title: "Embedded", about: "Part of this page: tiny, ready, and not yet trained for any task" },
@@ -26,7 +25,7 @@ export function modelPicker(
   first: ModelSource = { kind: "embedded" },
 ): HTMLElement {
   let { kind } = first;
-  let hub: string = first.kind === "hub" ? first.id : HUB_MODELS[0].id;
+  let hub: string = first.kind === "hub" ? hubText(first) : HUB_MODELS[0].id;
   let folder: { name: string; files: File[] } | null = first.kind === "files" ? first : null;
   let stored: StoredItem[] = [];
   let storedId: string | null = first.kind === "stored" ? first.id : null;
@@ -35,7 +34,7 @@ export function modelPicker(
 
   const tell = () => changed(source());
   const source = (): ModelSource | null => {
-    if (kind === "hub") return hub.trim() ? { kind, id: hub.trim() } : null;
+    if (kind === "hub") return hubSource(hub);
     if (kind === "files") return folder && !folderProblem(folder.files) ? { kind, ...folder } : null;
     if (kind === "stored") return storedId ? { kind, id: storedId } : null;
     return { kind: "embedded" };
@@ -43,7 +42,11 @@ export function modelPicker(
 
   const showDetail = () => fill(detail, ...detailOf());
   const detailOf = (): Child[] => {
-    if (kind === "hub") return hubDetail();
+    if (kind === "hub")
+      return hubField(app, hub, signal, (text) => {
+        hub = text;
+        tell();
+      });
     if (kind === "files") return folderDetail();
     if (kind !== "stored") return [];
     const list = storedList(stored, storedId, (id) => {
@@ -51,34 +54,6 @@ export function modelPicker(
       tell();
     });
     return [labelled("Model in storage", list)];
-  };
-
-  const hubDetail = (): Child[] => {
-    const listed = HUB_MODELS.some(({ id }) => id === hub);
-    const id = h("input", {
-      type: "text",
-      value: listed ? "" : hub,
-      placeholder: "owner/name",
-      autocomplete: "off",
-      spellcheck: "false",
-    });
-    id.addEventListener("change", () => {
-      hub = id.value;
-      tell();
-    });
-    const other = labelled("Model id", id, "Any Qwen2, 2.5, 3 or 3.5 model with safetensors on huggingface.co.");
-    other.hidden = listed;
-    const options = [
-      ...HUB_MODELS.map(({ id, about }) => [id, `${id} – ${about}`] as const),
-      [OTHER, "Another id …"] as const,
-    ];
-    const list = select(options, listed ? hub : OTHER, (value) => {
-      hub = value === OTHER ? id.value : value;
-      other.hidden = value !== OTHER;
-      tell();
-      if (value === OTHER) id.focus();
-    });
-    return [labelled("Model", list), other];
   };
 
   const folderDetail = (): Child[] => {

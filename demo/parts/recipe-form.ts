@@ -67,8 +67,7 @@ export async function recipeForm(
   let values: Record<string, unknown> = { ...(kept?.values ?? first?.recipe) };
   const controls = new Map<string, FieldControl>();
   const general = h("p", { class: "wrong", role: "alert" });
-  const notes = h("ul", { class: "notes" });
-  const presetAbout = h("p", { class: "about" });
+  const [notes, presetAbout] = [h("ul", { class: "notes" }), h("p", { class: "about" })];
   const presetBox = h("div", { class: "preset" });
 
   const form: RecipeForm = {
@@ -133,7 +132,12 @@ export async function recipeForm(
     }
     changed();
   };
-  const showFault = (text: string | null) => faultBeside(controls, general, text);
+  let shownFault: string | null = null;
+  const showFault = (text: string | null) => {
+    const at = faultBeside(controls, general, text);
+    if (at !== shownFault) reveal(controls.get(at ?? "")?.element);
+    shownFault = at;
+  };
   const checkSoon = settled(60, signal, check);
 
   const put = (name: string, value: unknown) => {
@@ -174,11 +178,16 @@ export async function recipeForm(
   return form;
 }
 
-/** Shows an error beside the field named at its start, else in the form's own line. */
-function faultBeside(controls: ReadonlyMap<string, FieldControl>, general: HTMLElement, text: string | null): void {
+/** Shows an error beside the field named at its start, else in the form's own line. @returns the field; null: none */
+function faultBeside(
+  controls: ReadonlyMap<string, FieldControl>,
+  general: HTMLElement,
+  text: string | null,
+): string | null {
   const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
   for (const [name, control] of controls) control.fault(name === at ? text : null);
   fill(general, text !== null && !controls.has(at ?? "") && text);
+  return at;
 }
 
 /** Fields by group, collapsed. */
@@ -201,4 +210,11 @@ function allFields(
       ),
     ),
   );
+}
+
+/** Opens the sections around a field and scrolls to it, unless the user is in it. */
+function reveal(element: HTMLElement | undefined): void {
+  if (!element || element.contains(document.activeElement)) return;
+  for (let at = element.parentElement; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
+  element.scrollIntoView({ block: "center" });
 }

@@ -1,18 +1,23 @@
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import { formatNumber, formatShare } from "../../src/text/numbers.ts";
-import { formatSeconds } from "../../src/text/times.ts";
 import { fill, h, setText } from "../dom.ts";
 import { inOrder, type Run } from "../run.ts";
+import { keepPaces, leftText, type Paces, partsLeft, storedPaces } from "../watch/time-left.ts";
 import { progressBar } from "./progress.ts";
 
 const AFTER = {
+  kernels: "The kernels are compiled; the first step begins",
   bytes: "Getting the GPU ready; the first time takes longest",
   completions: "Learning from the completions",
   problems: "Grading the answers",
 };
 
-/** A run's progress: its phases and evaluations in a row, the current activity, and the estimated time. */
-export function stages(run: Run, signal: AbortSignal): HTMLElement {
+/**
+ * A run's progress: its phases and evaluations in a row, the current activity, and the estimated time.
+ *
+ * @param paces of earlier runs; null: no times, because the run only plays
+ */
+export function stages(run: Run, signal: AbortSignal, paces: Paces | null = storedPaces()): HTMLElement {
   const { record } = run;
   const list = h("ol", { class: "stages" });
   const bar = progressBar(AFTER);
@@ -56,16 +61,20 @@ export function stages(run: Run, signal: AbortSignal): HTMLElement {
     fill(list, ...items);
     if (run.progress) bar.set(run.progress);
     bar.element.hidden = !(working && run.progress);
-    const seconds = run.secondsLeft();
-    const method = METHOD_NAMES[record.phases[record.phase]?.method ?? "sft"];
-    left.hidden = !working;
-    setText(
-      left,
-      seconds === null ? "Time left: known after a few steps" : `About ${formatSeconds(seconds)} of ${method} left`,
-    );
+    left.hidden = !working || !paces;
+    if (!working || !paces) return;
+    setText(left, leftText(partsLeft(run, paces)));
   };
   run.watch(signal, show);
   const clock = setInterval(show, 1000);
+  let kept = "";
+  run.watch(signal, () => {
+    // once a phase is measured, and at its end
+    const { max_steps, global_step } = record.phases[record.phase] ?? {};
+    const state = `${record.phase} ${run.stepSeconds() !== null} ${global_step === max_steps} ${record.evaluations.length}`;
+    if (paces && state !== kept && run.activity !== "idle") keepPaces(run, paces);
+    kept = state;
+  });
   signal.addEventListener("abort", () => clearInterval(clock), { once: true });
   return h(
     "section",

@@ -68,10 +68,13 @@ function story(): HTMLElement {
   );
 }
 
+/** For a browser that cannot train. */
+const RECORDED = { text: "Watch a recorded run", href: "#/recorded" };
+
 function deviceSays(state: DeviceState): HTMLElement[] {
   if (state.state === "checking") return [h("p", { class: "about" }, "Looking for the GPU …")];
   if (state.state === "missing") {
-    return [problemLine("error", { text: state.problem.text, todo: webgpuAdvice(), link: null })];
+    return [problemLine("error", { text: state.problem.text, todo: webgpuAdvice(), link: RECORDED })];
   }
   const { adapter, software, advice } = state.info;
   if (!software) return [h("p", { class: "about" }, `Runs on ${adapter}.`, advice && ` ${advice}`)];

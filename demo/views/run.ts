@@ -1,6 +1,7 @@
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import { counted, formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
+import { plainWords } from "../errors/words.ts";
 import { completions } from "../parts/completions.ts";
 import { problemLine } from "../parts/notice.ts";
 import { phaseCharts } from "../parts/run-charts.ts";
@@ -8,6 +9,7 @@ import { runHeader } from "../parts/run-header.ts";
 import { stages } from "../parts/stages.ts";
 import { judgeKeyLine } from "../reward/key-line.ts";
 import { inOrder, type Run } from "../run.ts";
+import { answersNow } from "../watch/answers.ts";
 import type { ShowView } from "./view.ts";
 
 /** A run in training: its progress, curves and completions. */
@@ -30,6 +32,7 @@ export function runView(id: string): ShowView {
       outcome(run, signal),
       judgeKeyLine(run, signal),
       stages(run, signal),
+      answersNow(run, signal),
       remarks(run, signal),
       charts,
       completions(run, signal),
@@ -64,7 +67,9 @@ function outcome(run: Run, signal: AbortSignal): HTMLElement {
   run.watch(signal, () => {
     const { record, activity } = run;
     const kept =
-      record.problem !== null && activity === "idle" ? { text: record.problem, todo: null, link: null } : null;
+      record.problem !== null && activity === "idle"
+        ? { text: plainWords(record.problem), todo: null, link: null }
+        : null;
     const now = run.problem ?? kept;
     if ((now?.text ?? null) !== said) {
       said = now?.text ?? null;

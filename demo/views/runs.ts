@@ -1,13 +1,10 @@
-import type { RunRecord, RunSummary } from "../../src/client/types.ts";
-import { CHARTS } from "../../src/report/metrics.ts";
+import type { RunSummary } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
-import { seriesClass } from "../../src/report/scale.ts";
 import { formatNumber, formatShare } from "../../src/text/numbers.ts";
 import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
-import { createChart } from "../chart.ts";
-import { fill, h, uid } from "../dom.ts";
-import { labelled, select } from "../parts/choice.ts";
+import type { Comparing } from "../compare/compare.ts";
+import { fill, h } from "../dom.ts";
 import { confirm } from "../parts/dialog.ts";
 import { STATUS_WORDS } from "../parts/run-header.ts";
 import type { View } from "./view.ts";
@@ -17,7 +14,13 @@ export function runsView(app: App, signal: AbortSignal): View {
   const ticked = new Set<string>();
   const list = h("div");
   const curves = h("section", { class: "compare", "aria-labelledby": "compare-title" });
-  const compare = comparer(app, curves, signal);
+  let comparing: Comparing | null = null;
+  const compare = async (ids: readonly string[]) => {
+    curves.hidden = ids.length === 0;
+    if (ids.length === 0 && !comparing) return;
+    comparing ??= (await import("../compare/compare.ts")).comparer(app.trainer, curves, signal);
+    await comparing(ids);
+  };
 
   const show = async () => {
     const runs = (await app.trainer.runs.list()).sort((a, b) => b.created - a.created);
@@ -131,81 +134,4 @@ function renaming(app: App, run: RunSummary, name: HTMLElement): void {
   fill(name, input);
   input.focus();
   input.select();
-}
-
-/** Draws one metric of several runs in one chart. @returns a function that selects the runs by id */
-function comparer(app: App, element: HTMLElement, signal: AbortSignal): (ids: readonly string[]) => Promise<void> {
-  const metrics = CHARTS.filter(({ id, main }) => main && id !== "rewards");
-  const records = new Map<string, RunRecord>();
-  let chosen = "reward";
-  let asked = 0;
-  return async (ids) => {
-    const own = ++asked;
-    element.hidden = ids.length === 0;
-    for (const id of ids) if (!records.has(id)) records.set(id, await app.trainer.runs.get(id));
-    if (own !== asked || signal.aborted) return;
-    const shown = ids.map((id) => records.get(id)!);
-    const legend = uid("legend");
-    const holder = h("div", { class: "charts one", "aria-describedby": legend });
-    const draw = () => {
-      const metric = metrics.find(({ id }) => id === chosen)!;
-      const chart = createChart(metric.title, "step", signal);
-      fill(holder, chart.element);
-      // phases are consecutive on the axis
-      chart.update(
-        shown.map((record) => {
-          let before = 0;
-          const points = record.logs.flatMap((logs, phase) => {
-            const start = before;
-            before += record.phases[phase]?.global_step ?? 0;
-            const first = metric.series(logs)[0]?.points ?? [];
-            return first.map(([step, value]) => [start + step, value] as const);
-          });
-          return { name: record.id, label: record.name, points };
-        }),
-      );
-    };
-    const list = select(
-      metrics.map(({ id, title }) => [id, title] as const),
-      chosen,
-      (value) => {
-        chosen = value;
-        draw();
-      },
-    );
-    fill(
-      element,
-      h("div", { class: "row" }, h("h2", { id: "compare-title" }, "Curves"), labelled("Metric", list)),
-      holder,
-      h(
-        "table",
-        { class: "compared", id: legend },
-        h("caption", { class: "hidden" }, "The compared runs"),
-        h(
-          "thead",
-          {},
-          h(
-            "tr",
-            {},
-            ...["Run", "Method", "Steps", "Held-out problems solved"].map((title) => h("th", { scope: "col" }, title)),
-          ),
-        ),
-        h(
-          "tbody",
-          {},
-          ...shown.map((record, i) =>
-            h(
-              "tr",
-              {},
-              h("th", { scope: "row", class: seriesClass(i) }, h("i", { "aria-hidden": "true" }), record.name),
-              h("td", {}, record.phases.map(({ method }) => METHOD_NAMES[method]).join(", then ")),
-              h("td", {}, record.phases.map(({ global_step }) => formatNumber(global_step)).join(" + ")),
-              h("td", {}, record.accuracy === null ? "—" : formatShare(record.accuracy)),
-            ),
-          ),
-        ),
-      ),
-    );
-    draw();
-  };
 }

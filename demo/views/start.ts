@@ -15,6 +15,7 @@ import { modelPicker } from "../parts/model-picker.ts";
 import { problemLine } from "../parts/notice.ts";
 import { part } from "../parts/part.ts";
 import { type RecipeForm, recipeForm } from "../parts/recipe-form.ts";
+import { skipLinks } from "../parts/skip-links.ts";
 import { storageLine } from "../parts/storage-line.ts";
 import { unfinished } from "../parts/unfinished.ts";
 import { problemOf } from "../problems.ts";
@@ -173,8 +174,8 @@ async function own(
     void recipes.show().then(updateSoon);
   });
   await recipes.show();
-  // a GPU that appears later, or returns, can train
-  app.device.watch(signal, () => updateSoon());
+  // a GPU that appears later, or returns, can train; what was gated may be open after signing in
+  for (const cell of [app.device, app.token] as const) cell.watch(signal, () => updateSoon());
 
   const form: HTMLFormElement = h(
     "form",
@@ -198,7 +199,7 @@ async function own(
   const title = { id: "own-title", class: "title" };
   const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
   const actions = draftActions(app, draft, () => METHODS_OF[draft.method]);
-  return h("section", { class: "own" }, h("div", { class: "own-heading" }, heading, actions), form);
+  return h("section", { class: "own" }, h("div", { class: "own-heading" }, heading, actions), skipLinks(form), form);
 }
 
 /** The forecast, the run's name and the start button. */
@@ -247,7 +248,7 @@ function summaryOf(app: App, signal: AbortSignal, draft: Draft, recipes: RecipeF
   const element = h(
     "aside",
     { class: "summary", "aria-labelledby": "summary-title" },
-    h("h2", { id: "summary-title" }, "Forecast"),
+    h("h2", { id: "summary-title", tabindex: "-1" }, "Forecast"),
     plan.element,
     labelled("Name of the run", name),
     train,

@@ -1,13 +1,7 @@
 import type { Method } from "../recipe/field.ts";
+import type { ModelSource } from "./sources.ts";
 
 // Models, a run's adapters, and chats with them, between a page and its worker.
-
-/** Where a model comes from. `files`: a folder that the user picked. `stored`: a name from storage.list(). */
-export type ModelSource =
-  | { kind: "embedded" }
-  | { kind: "hub"; id: string; revision?: string }
-  | { kind: "files"; name: string; files: File[] }
-  | { kind: "stored"; id: string };
 
 /** An adapter of a run that is kept. `step`: of its checkpoint; null: the phase's final adapter. */
 export interface RunCheckpoint {

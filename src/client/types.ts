@@ -1,17 +1,17 @@
-import type { ReadDocument } from "../data/documents/document.ts";
-import type { Pair } from "../data/documents/pair.ts";
-import type { CreateType } from "../data/documents/prompts.ts";
 import type { Method } from "../recipe/field.ts";
-import type { RatedPair } from "../session/data/folder.ts";
 import type { SeenRows } from "../session/data/view.ts";
 import type { SolvedProblem } from "../session/evaluate.ts";
 import type { CompletionRecord } from "../train/grpo/rollout.ts";
 import type { LogRecord } from "../train/metrics.ts";
-import type { ChatEvent, ChatRequest, ModelSource, RunCheckpoint } from "./chat.ts";
+import type { ChatEvent, ChatRequest, RunCheckpoint } from "./chat.ts";
+import type { DocumentTrainer } from "./document-types.ts";
 import type { ForecastEvent, JobPlan, PhasePlan } from "./plan.ts";
 import type { JudgeAccess, RewardRows, RewardSource } from "./rewards.ts";
+import type { ModelSource, Stream } from "./sources.ts";
 
+export type * from "./document-types.ts";
 export type * from "./plan.ts";
+export type * from "./sources.ts";
 
 // The types that a page and its worker exchange. All of them survive structured cloning.
 
@@ -68,13 +68,23 @@ export type RunEvent =
       what: string;
       done: number;
       total: number | null;
-      unit: "bytes" | "rows" | "completions" | "problems";
+      unit: "bytes" | "rows" | "completions" | "problems" | "kernels";
     }
   | { type: "phase"; phase: number; method: Method; max_steps: number; global_step: number; plan: PhasePlan }
   | { type: "step"; phase: number; step: number; tokens: number; loss: number; reward: number | null }
   | { type: "log"; phase: number; record: LogRecord }
   | { type: "eval"; phase: number; record: LogRecord }
   | { type: "generated"; phase: number; step: number; records: CompletionRecord[] }
+  /** a held-out problem is answered, before all of them are `evaluated` */
+  | {
+      type: "solved";
+      stage: Evaluation["stage"];
+      phase: number;
+      /** its place among `total` problems */
+      index: number;
+      total: number;
+      problem: SolvedProblem;
+    }
   | { type: "evaluated"; evaluation: Evaluation }
   | { type: "checkpoint"; phase: number; step: number }
   | { type: "note"; text: string }
@@ -148,91 +158,6 @@ export interface DataPreview {
   count: number | null;
 }
 
-/** A document in storage. */
-export interface StoredDocument {
-  /** unique; its chunks are NAME_0, NAME_1 … */
-  name: string;
-  /** file name */
-  source: string;
-  format: ReadDocument["format"];
-  title: string | null;
-  /** 0 if the format has no pages */
-  pages: number;
-  characters: number;
-}
-
-/** A part of a document for one prompt. */
-export interface DocumentChunk {
-  name: string;
-  text: string;
-  tokens: number;
-  /** the pages that it comes from; empty if the format has none */
-  pages: number[];
-}
-
-/** The pairs of one chunk. */
-export interface ChunkPairs {
-  chunk: string;
-  source: string;
-  pages: number[];
-  kept: RatedPair[];
-  /** each with its reason */
-  dropped: RatedPair[];
-  /** replies that could not be read */
-  unread: number;
-}
-
-/** Who writes and rates pairs: a model on this machine, or an OpenAI-compatible endpoint. The key is never stored. */
-export type PairWriter =
-  | { kind: "model"; model: ModelSource }
-  | { kind: "endpoint"; url: string; model: string; key: string | null };
-
-/** Sizes in tokens; null: the defaults, or less if the model has few positions. */
-export interface PairSizes {
-  max_seq_length: number | null;
-  max_generation_tokens: number | null;
-}
-
-/** What to make of the documents. */
-export interface PairsRequest extends PairSizes {
-  writer: PairWriter;
-  type: CreateType;
-  /** most pairs of a chunk */
-  num_pairs: number;
-}
-
-/** How to leave pairs out. Near-duplicates always go. */
-export interface CurateRequest {
-  writer: PairWriter;
-  /** pairs rated below it are left out; null: no ratings */
-  threshold: number | null;
-  /** leave out answers that their chunk does not support */
-  support: boolean;
-}
-
-/** Events while pairs are made or rated. `pairs`: made so far in this call. */
-export type PairsEvent =
-  | { type: "progress"; what: string; done: number; total: number | null }
-  | { type: "replies"; stage: "create" | "curate" | "support"; done: number; total: number; pairs: number }
-  | { type: "end"; asked: number; cached: number; unread: number };
-
-/** Documents, and the pairs that a model makes of them, in storage. Work that was cut off continues with the same request. */
-export interface DocumentTrainer {
-  list(): Promise<{ documents: StoredDocument[]; pairs: ChunkPairs[] }>;
-  /** Stores a document that the library's `readDocument` has read, and removes an earlier one of the same source. */
-  add(document: ReadDocument, file: { sha256: string; bytes: number }): Promise<StoredDocument>;
-  /** Removes a document with its pairs; without a name, all of them. */
-  remove(name?: string): Promise<void>;
-  /** The chunks of a document for a writer's tokenizer. Downloads no weights. */
-  chunks(name: string, writer: PairWriter, sizes: PairSizes): Promise<DocumentChunk[]>;
-  make(request: PairsRequest, options?: { signal?: AbortSignal }): Stream<PairsEvent>;
-  curate(request: CurateRequest, options?: { signal?: AbortSignal }): Stream<PairsEvent>;
-  /** Changes a pair by hand: other texts, or whether it is kept. @returns its chunk's pairs */
-  change(chunk: string, pair: Pair, to: { pair: Pair } | { kept: boolean }): Promise<ChunkPairs>;
-  /** The kept pairs as a JSONL file of conversations. @param metadata adds source, chunk, pages and rating to each row */
-  rows(metadata: boolean): Promise<{ file: File; rows: number }>;
-}
-
 /** A recipe option, described for a form. The recipe's own field tables supply it. */
 export interface FormField {
   name: string;
@@ -261,10 +186,35 @@ export interface Preset {
 }
 
 /**
- * `merged`: the whole model in 16 bits; `merged_4bit`: the same with linear layers in bitsandbytes' NF4; `gguf`: Q8_0, for
- * llama.cpp and Ollama.
+ * `adapter`: PEFT's folder with a model card, recipes and metrics; `merged`: the whole model in 16 bits; `merged_4bit`: the same
+ * with linear layers in bitsandbytes' NF4; `gguf`: the whole model in Q8_0, or in the type that it names, for llama.cpp and Ollama;
+ * `gguf_lora`: the adapter alone for llama.cpp; `recipe`: one YAML file per phase, in a zip if there are several.
  */
-export type ExportKind = "adapter" | "merged" | "merged_4bit" | "gguf" | "report" | "recipe";
+export type ExportKind =
+  | "adapter"
+  | "merged"
+  | "merged_4bit"
+  | "gguf"
+  | "gguf_f16"
+  | "gguf_bf16"
+  | "gguf_q4_0"
+  | "gguf_lora"
+  | "report"
+  | "recipe";
+
+/** Where to push a run's adapter. */
+export interface PushRequest {
+  /** `owner/name`; created if it does not exist */
+  repo: string;
+  private: boolean;
+  /** an access token with write access; sent to the hub only, never stored */
+  token: string;
+}
+
+/** Events of a push. */
+export type PushEvent =
+  | { type: "progress"; what: string; done: number; total: number | null }
+  | { type: "end"; url: string; commit: string };
 
 /** A file for the user to save. */
 export interface ExportedFile {
@@ -272,9 +222,6 @@ export interface ExportedFile {
   type: string;
   blob: Blob;
 }
-
-/** An async iterable. Leaving the loop stops the work at the next step boundary. */
-export type Stream<T> = AsyncIterable<T>;
 
 /** A trainer in a worker. The page's main thread does no training work. */
 export interface Trainer {
@@ -348,6 +295,10 @@ export interface Trainer {
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;
+  /** Sends a run's adapter to the hub, in one commit, with its card, recipes and metrics. */
+  push(run: string, request: PushRequest, options?: { signal?: AbortSignal }): Stream<PushEvent>;
+  /** Uses an access token for downloads from now on; null: none. It stays in memory, and is sent to the hub only. */
+  signIn(token: string | null): Promise<void>;
   /** Terminates the worker immediately. The last checkpoint is kept. */
   terminate(): void;
   /** resolves with a message when the worker dies or the GPU is lost */
@@ -356,4 +307,4 @@ export interface Trainer {
 
 export type * from "./chat.ts";
 export type * from "./rewards.ts";
-export type { CompletionRecord, CreateType, LogRecord, Method, Pair, RatedPair, ReadDocument, SeenRows, SolvedProblem };
+export type { CompletionRecord, LogRecord, Method, SeenRows, SolvedProblem };

@@ -8,7 +8,7 @@ export interface WorkerOptions {
   assets: string;
   /** root URL of the hub or a mirror; null: huggingface.co */
   hubUrl: string | null;
-  /** access token for gated models; kept in memory only */
+  /** access token for gated models; kept in memory only, and changed by `signIn` */
   token: string | null;
   /** name of a Web Lock that the worker holds until it dies */
   lock: string;

@@ -12,6 +12,9 @@ export interface Problem {
   answer: string;
 }
 
+/** Milliseconds between read-backs while somebody watches the answers. */
+const PACE_MS = 250;
+
 interface SolveOptions {
   max_new_tokens: number;
   /** 0, the default, takes the most probable token */
@@ -22,6 +25,8 @@ interface SolveOptions {
   slots?: number;
   /** number of completed completions */
   onProgress?: (done: number, total: number) => void;
+  /** a completion is complete; `problem` is its index */
+  onSolved?: (problem: number, completion: string, right: boolean) => void;
   signal?: AbortSignal;
 }
 
@@ -42,15 +47,16 @@ export async function solve(
   problems: readonly Problem[],
   options: SolveOptions,
 ): Promise<Solved[]> {
-  const { samples = 1, temperature = 0, seed = 0, slots, onProgress, signal } = options;
+  const { samples = 1, temperature = 0, seed = 0, slots, onProgress, onSolved, signal } = options;
   const { chat_template, eos_token } = tokenizer;
   if (chat_template === null) throw new FormatError("Cannot ask questions: the tokenizer has no chat template");
   const prompts = problems.map(({ prompt }) =>
     tokenizer.encode(renderChat(chat_template, prompt, { add_generation_prompt: true, eos_token })),
   );
-  const lengths = new Uint32Array(problems.length * samples);
-  let ended = 0;
   const total = problems.length * samples;
+  const drawn: number[][] = Array.from({ length: total }, () => []);
+  const textOf = (ids: readonly number[]) => tokenizer.decode([...ids], { skip_special_tokens: true });
+  let ended = 0;
   const requests = Array.from({ length: total }, (_, i) => ({
     prompt_ids: prompts[Math.floor(i / samples)],
     sequence: i,
@@ -65,17 +71,22 @@ export async function solve(
     eos_token_ids: tokenizer.stop_token_ids,
     seed,
     slots,
+    pace: onSolved && PACE_MS,
     signal,
     onTokens: (ids, request) => {
-      lengths[request] += ids.length;
-      const last = ids[ids.length - 1];
-      if (lengths[request] < options.max_new_tokens && !tokenizer.stop_token_ids.includes(last)) return;
+      const own = drawn[request];
+      own.push(...ids);
+      if (own.length < options.max_new_tokens && !tokenizer.stop_token_ids.includes(own[own.length - 1])) return;
       onProgress?.(++ended, total);
+      if (!onSolved) return;
+      const problem = Math.floor(request / samples);
+      const completion = textOf(own);
+      onSolved(problem, completion, isRight(completion, goldAnswer({ answer: problems[problem].answer })));
     },
   });
   return problems.map((problem, p) => {
     const own = made.slice(p * samples, (p + 1) * samples);
-    const completions = own.map(({ ids }) => tokenizer.decode(ids, { skip_special_tokens: true }));
+    const completions = own.map(({ ids }) => textOf(ids));
     const gold = goldAnswer({ answer: problem.answer });
     return {
       completions,

@@ -39,8 +39,12 @@ export class Gpu extends GpuContext {
   }
 
   /** Compiles kernels before they are needed, several at once, in the background. See `compileAhead`. */
-  prepare(kernels: readonly Kernel[], signal?: AbortSignal): Promise<void> {
-    return compileAhead(this, kernels, this.spares, signal);
+  prepare(
+    kernels: readonly Kernel[],
+    signal?: AbortSignal,
+    onProgress?: (done: number, total: number) => void,
+  ): Promise<void> {
+    return compileAhead(this, kernels, this.spares, signal, onProgress);
   }
 
   /** Lets `prepare` use further devices. @param slowMs a kernel slower than this opens them */

@@ -1,6 +1,6 @@
 import type { DatasetComparison, GridRow } from "../eval/compare/compare.ts";
+import { escapeHtml } from "../text/html.ts";
 import { counted } from "../text/numbers.ts";
-import { escapeHtml } from "./chart.ts";
 import { bySolvers, shortNames, verdict } from "./compare-text.ts";
 
 /** Problems per band of the overview; twice as many for a large data set. */

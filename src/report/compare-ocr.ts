@@ -1,6 +1,6 @@
 import type { OcrChange, OcrComparison, OcrModelRow } from "../eval/compare/ocr.ts";
+import { escapeHtml } from "../text/html.ts";
 import { counted, formatNumber, formatShare } from "../text/numbers.ts";
-import { escapeHtml } from "./chart.ts";
 import { compareStyle } from "./compare-style.ts";
 import { interval } from "./compare-text.ts";
 import { headline, renderPage } from "./page.ts";

@@ -1,8 +1,9 @@
 import type { Change, Comparison, DatasetComparison } from "../eval/compare/compare.ts";
 import { type ModelRow, OUTCOMES } from "../eval/compare/row.ts";
 import type { Interval } from "../eval/compare/stats.ts";
+import { escapeHtml } from "../text/html.ts";
 import { counted, formatFixed, formatNumber, formatPercent, formatSigned } from "../text/numbers.ts";
-import { type Chart, escapeHtml } from "./chart.ts";
+import type { Chart } from "./chart.ts";
 import { problemHtml, renderGrid } from "./compare-grid.ts";
 import { compareStyle } from "./compare-style.ts";
 import {

@@ -1,5 +1,5 @@
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber, formatSigned } from "../text/numbers.ts";
-import { escapeHtml } from "./chart.ts";
 import { rewardName } from "./names.ts";
 import { byPrompt, type Completion, type CompletionBatch, question } from "./text.ts";
 

@@ -1,6 +1,7 @@
 import { formatFileSize } from "../text/bytes.ts";
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber, formatPercent } from "../text/numbers.ts";
-import { type Chart, escapeHtml } from "./chart.ts";
+import type { Chart } from "./chart.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
 
 interface ReportPair {

@@ -1,7 +1,8 @@
 import type { EvalRecord, EvalResults } from "../eval/results.ts";
 import { groups, passAt } from "../eval/summary.ts";
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber, formatPercent } from "../text/numbers.ts";
-import { type Chart, escapeHtml } from "./chart.ts";
+import type { Chart } from "./chart.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
 
 /** Characters of a response to show: of its beginning, and of its end, which holds the answer. */

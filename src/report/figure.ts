@@ -1,5 +1,6 @@
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber } from "../text/numbers.ts";
-import { escapeHtml, renderChart } from "./chart.ts";
+import { renderChart } from "./chart.ts";
 import { seriesOf } from "./metrics.ts";
 import { seriesClass } from "./scale.ts";
 import { colours, marks } from "./style.ts";
@@ -17,9 +18,9 @@ export interface Figure {
 }
 
 const WIDTH = 520;
-const HEIGHT = 254;
+const HEIGHT = 270;
 const CHART_Y = 34;
-const CHART_HEIGHT = 220;
+const CHART_HEIGHT = 236;
 
 const STYLE = `.qwench-figure{${colours.light};font-family:system-ui,sans-serif;font-size:13px;${marks}.key{fill:var(--c);font-variant-numeric:tabular-nums}}
 @media (prefers-color-scheme:dark){.qwench-figure{${colours.dark}}}`;

@@ -47,6 +47,8 @@ export interface Series {
 export interface MetricChart {
   readonly id: string;
   readonly title: string;
+  /** what its values count, for the axis */
+  readonly unit: string;
   /** shown on the page while a run is active */
   readonly main?: true;
   /** has many series, and takes the width of two charts */
@@ -57,9 +59,10 @@ export interface MetricChart {
 
 type Names = readonly (readonly [name: string, label: string])[];
 
-const chart = (id: string, title: string, names: Names, main?: true): MetricChart => ({
+const chart = (id: string, title: string, unit: string, names: Names, main?: true): MetricChart => ({
   id,
   title,
+  unit,
   main,
   series: (logs) => names.flatMap(([name, label]) => seriesOf(logs, name, label)),
 });
@@ -70,10 +73,11 @@ const both = (name: string): Names => [
 
 /** Charts in order of importance. */
 export const CHARTS: readonly MetricChart[] = [
-  chart("reward", "Reward", both("reward"), true),
+  chart("reward", "Reward", "reward", both("reward"), true),
   {
     id: "rewards",
     title: "Reward by function",
+    unit: "reward",
     main: true,
     wide: true,
     series: (logs) =>
@@ -82,10 +86,17 @@ export const CHARTS: readonly MetricChart[] = [
         return fn === undefined ? [] : seriesOf(logs, name, rewardName(fn));
       }),
   },
-  chart("preferred", "Share of pairs whose chosen answer has the higher reward", both("rewards/accuracies"), true),
+  chart(
+    "preferred",
+    "Share of pairs whose chosen answer has the higher reward",
+    "share",
+    both("rewards/accuracies"),
+    true,
+  ),
   chart(
     "margins",
     "Reward of chosen and rejected answers",
+    "reward",
     [
       ["rewards/chosen", "chosen"],
       ["rewards/rejected", "rejected"],
@@ -94,11 +105,12 @@ export const CHARTS: readonly MetricChart[] = [
     ],
     true,
   ),
-  chart("loss", "Loss", both("loss"), true),
-  chart("accuracy", "Mean token accuracy", both("mean_token_accuracy"), true),
+  chart("loss", "Loss", "loss", both("loss"), true),
+  chart("accuracy", "Mean token accuracy", "share", both("mean_token_accuracy"), true),
   chart(
     "length",
-    "Completion length, tokens",
+    "Completion length",
+    "tokens",
     [
       ["completions/mean_length", "mean"],
       ["completions/max_length", "longest"],
@@ -106,30 +118,60 @@ export const CHARTS: readonly MetricChart[] = [
     ],
     true,
   ),
-  chart("clipped", "Share of completions cut off", both("completions/clipped_ratio")),
-  chart("equal", "Share of prompts whose rewards are all equal", both("frac_reward_zero_std")),
-  chart("kl", "KL to the reference, nats", [["kl", "kl"]], true),
-  chart("clip", "Share of tokens clipped", [
+  chart("clipped", "Share of completions cut off", "share", both("completions/clipped_ratio")),
+  chart("equal", "Share of prompts whose rewards are all equal", "share", both("frac_reward_zero_std")),
+  chart("kl", "KL to the reference", "nats", [["kl", "kl"]], true),
+  chart("clip", "Share of tokens clipped", "share", [
     ["clip_ratio/region_mean", "clipped"],
     ["cispo_clip_ratio", "clipped"],
   ]),
-  chart("phi", "Weight of sequences", [["vespo/phi_seq_mean", "mean"]]),
-  chart("entropy", "Entropy, nats", both("entropy")),
-  chart("coef", "Weight of the entropy bonus", [["entropy_coef", "weight"]]),
-  chart("logps", "Log-prob of the answers, nats", [
+  chart("phi", "Weight of sequences", "weight", [["vespo/phi_seq_mean", "mean"]]),
+  chart("entropy", "Entropy", "nats", both("entropy")),
+  chart("coef", "Weight of the entropy bonus", "weight", [["entropy_coef", "weight"]]),
+  chart("logps", "Log-prob of the answers", "nats", [
     ["logps/chosen", "chosen"],
     ["logps/rejected", "rejected"],
   ]),
-  chart("norm", "Gradient norm before clipping", [["grad_norm", "norm"]]),
-  chart("rate", "Learning rate", [["learning_rate", "rate"]], true),
+  chart("norm", "Gradient norm before clipping", "norm", [["grad_norm", "norm"]]),
+  chart("rate", "Learning rate", "learning rate", [["learning_rate", "rate"]], true),
   {
     id: "speed",
     title: "Tokens per second",
+    unit: "tokens / s",
     main: true,
     series: (logs) =>
       [{ name: "tokens_per_second", label: "rate", points: speeds(logs) }].filter(({ points }) => points.length > 0),
   },
-  chart("time", "Seconds per step", [["step_time", "time"]]),
+  chart("time", "Seconds per step", "seconds", [["step_time", "time"]]),
+];
+
+/** Every logged number, by name, except those that are an axis. */
+export function loggedNames(logs: readonly LogRecord[]): string[] {
+  const names = new Set(
+    logs.flatMap((log) => Object.entries(log).flatMap(([name, value]) => (typeof value === "number" ? [name] : []))),
+  );
+  for (const axis of ["step", "time", "elapsed"]) names.delete(axis);
+  return [...names];
+}
+
+/** A chart of one logged name, with its label and unit where a listed chart has them. */
+export function namedChart(name: string): MetricChart {
+  const known = METRICS.find((metric) => metric.name === name);
+  const unit = UNITS.find(([pattern]) => pattern.test(name))?.[1] ?? "value";
+  return { id: `name:${name}`, title: name, unit, series: (logs) => seriesOf(logs, name, known?.label ?? name) };
+}
+
+/** Units by the names' words; the first that matches. */
+const UNITS: readonly (readonly [RegExp, string])[] = [
+  [/tokens_per_second/, "tokens / s"],
+  [/ratio|accurac|frac_/, "share"],
+  [/step_time|_seconds|runtime/, "seconds"],
+  [/length|tokens/, "tokens"],
+  [/(^|[/_])kl|entropy|logps/, "nats"],
+  [/reward/, "reward"],
+  [/loss/, "loss"],
+  [/learning_rate/, "learning rate"],
+  [/epoch/, "epoch"],
 ];
 
 /** The points of a logged name, or nothing if no log has a number for it. A value that JSON cannot represent becomes a gap. */

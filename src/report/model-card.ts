@@ -5,6 +5,19 @@ import { markdownCell, markdownTable } from "../text/tables.ts";
 import { METRICS } from "./metrics.ts";
 import type { LogRecord } from "./text.ts";
 
+/** A row of a card's evaluation table. */
+export type CardEvaluation = Pick<
+  EvalResults,
+  | "model_type"
+  | "dataset"
+  | "total_problems"
+  | "pass_at"
+  | "majority_accuracy"
+  | "n_sampling"
+  | "temperature"
+  | "max_tokens"
+>;
+
 /** The contents of a model card. */
 export interface CardFacts {
   /** owner/name of the repository */
@@ -27,7 +40,7 @@ export interface CardFacts {
   recipe: string | null;
   /** metrics.jsonl */
   logs: readonly LogRecord[];
-  evaluations: readonly EvalResults[];
+  evaluations: readonly CardEvaluation[];
   /** file names of the repository */
   files: readonly string[];
   versions: Readonly<Record<string, string>>;
@@ -94,7 +107,7 @@ function usage({ kind, repo, base, files }: CardFacts): string {
   return `${fenced("python", load)}\n${fenced("sh", `npx qwench chat ${option} ${repo}`)}`;
 }
 
-function evaluationTable(evaluations: readonly EvalResults[]): string {
+function evaluationTable(evaluations: readonly CardEvaluation[]): string {
   if (evaluations.length === 0) return "";
   const ks = [...new Set(evaluations.flatMap(({ pass_at }) => Object.keys(pass_at)))].sort((a, b) => +a - +b);
   const rows = evaluations.map((results) => [

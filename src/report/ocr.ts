@@ -1,6 +1,6 @@
 import type { OcrRecord, OcrResults } from "../eval/ocr.ts";
+import { escapeHtml } from "../text/html.ts";
 import { formatShare } from "../text/numbers.ts";
-import { escapeHtml } from "./chart.ts";
 import { headline, renderPage } from "./page.ts";
 
 /** An image for a page: its type by its own bytes. */

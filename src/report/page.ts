@@ -1,6 +1,7 @@
 import { Sha256 } from "../io/sha256.ts";
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber } from "../text/numbers.ts";
-import { type Chart, escapeHtml, renderChart } from "./chart.ts";
+import { type Chart, renderChart } from "./chart.ts";
 import { seriesClass } from "./scale.ts";
 import { script, style } from "./style.ts";
 

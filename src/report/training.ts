@@ -1,5 +1,6 @@
+import { escapeHtml } from "../text/html.ts";
 import { formatNumber } from "../text/numbers.ts";
-import { type Chart, escapeHtml } from "./chart.ts";
+import type { Chart } from "./chart.ts";
 import { renderCompletions } from "./completions.ts";
 import { CHARTS, METRICS } from "./metrics.ts";
 import { chartFigure, headline, renderPage } from "./page.ts";
@@ -42,9 +43,9 @@ export function renderReport({
   summary,
   alone = false,
 }: Report): string {
-  const drawn = CHARTS.map(({ title, series }): Chart => ({ title, series: series(logs), xLabel: "step" })).filter(
-    ({ series }) => series.length > 0,
-  );
+  const drawn = CHARTS.map(
+    ({ title, unit, series }): Chart => ({ title, unit, series: series(logs), xLabel: "step" }),
+  ).filter(({ series }) => series.length > 0);
   const last = lastValues(logs);
   const sections = [
     drawn.length > 0

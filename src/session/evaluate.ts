@@ -52,6 +52,8 @@ export interface HeldOutOptions {
   signal?: AbortSignal;
   /** number of problems answered */
   onProgress?: (done: number, total: number) => void;
+  /** a problem is answered and graded; `index` is its place among the problems */
+  onSolved?: (index: number, problem: SolvedProblem) => void;
 }
 
 /** Has a model answer each held-out problem once. */
@@ -66,14 +68,17 @@ export async function solveHeldOut(
   );
   // counts characters: a text never has more tokens than that
   const slots = slotsFor(model, problems.length, longest + options.max_new_tokens);
-  const solved = await solve(model, tokenizer, problems, { ...options, slots });
-  const made = problems.map((problem, i) => ({
-    question: String(problem.prompt.at(-1)!.content),
-    gold: goldAnswer({ answer: problem.answer }),
-    completion: solved[i].completions[0],
-    answer: finalAnswer(solved[i].completions[0]) ?? "",
-    correct: solved[i].right[0],
-  }));
+  const { onSolved, ...rest } = options;
+  const graded = ({ prompt, answer }: Problem, completion: string, correct: boolean): SolvedProblem => ({
+    question: String(prompt.at(-1)!.content),
+    gold: goldAnswer({ answer }),
+    completion,
+    answer: finalAnswer(completion) ?? "",
+    correct,
+  });
+  const tell = (i: number, completion: string, right: boolean) => onSolved?.(i, graded(problems[i], completion, right));
+  const solved = await solve(model, tokenizer, problems, { ...rest, slots, onSolved: onSolved && tell });
+  const made = problems.map((problem, i) => graded(problem, solved[i].completions[0], solved[i].right[0]));
   return { accuracy: made.filter(({ correct }) => correct).length / made.length, problems: made };
 }
 

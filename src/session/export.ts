@@ -18,6 +18,7 @@ import { formatJson } from "../text/json.ts";
 import { openTokenizer } from "./tokenizer.ts";
 
 export { GGUF_QUANTIZATIONS, type GgufQuantization, openGgufCheckpoint } from "../model/files/gguf.ts";
+export { encodeGgufLora } from "../model/files/gguf-lora.ts";
 export type { FloatDtype } from "../model/files/merge.ts";
 export type { MergedFile } from "../model/files/write-merged.ts";
 

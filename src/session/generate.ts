@@ -106,9 +106,8 @@ export async function loadText(prepared: PreparedText, sources: TextSources): Pr
   const report = (done: number, total: number) => onProgress?.("weights", done, total);
   gpu.precision = "highest"; // matmul_precision and bf16 are options of training
   gpu.activations = "f32";
-  const model = await compiling(gpu, await prepared.kernels(), () =>
-    loadModel(gpu, prepared.checkpoint, { dtype, quantization, vision, signal, onProgress: report }),
-  );
+  const load = () => loadModel(gpu, prepared.checkpoint, { dtype, quantization, vision, signal, onProgress: report });
+  const model = await compiling(gpu, await prepared.kernels(), load, onProgress);
   const adapter = folder ? await loadAdapter(model, folder, prepared.checkpoint) : null;
   if (adapter) setAdapter(model, adapter);
   return { ...prepared, model, adapter };

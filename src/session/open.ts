@@ -253,7 +253,7 @@ export async function loadTrainee(
           onProgress: (done, total) => onProgress?.("singular values", done, total),
         })
       : null;
-  const model = await compiling(gpu, await prepared.kernels(), () =>
+  const load = () =>
     loadModel(gpu, checkpoint, {
       ...storageOf(recipe),
       trained,
@@ -261,8 +261,8 @@ export async function loadTrainee(
       vision,
       signal,
       onProgress: (done, total) => onProgress?.("weights", done, total),
-    }),
-  );
+    });
+  const model = await compiling(gpu, await prepared.kernels(), load, onProgress);
   model.gradient_checkpointing = recipe.gradient_checkpointing;
   if (adapter) await fillAdapter(gpu, model, adapter);
   else if (lora) {
@@ -273,13 +273,22 @@ export async function loadTrainee(
   return { model, lora, pissa, continued, base, config: edited(checkpoint.config, saved), companions };
 }
 
-/** Compiles kernels while `load` runs, and waits for both. Stops compiling if loading fails. */
-export async function compiling<T>(gpu: Gpu, kernels: readonly Kernel[], load: () => Promise<T>): Promise<T> {
+/** Compiles kernels while `load` runs, and waits for both. Stops compiling if loading fails. Reports what is left after it. */
+export async function compiling<T>(
+  gpu: Gpu,
+  kernels: readonly Kernel[],
+  load: () => Promise<T>,
+  onProgress?: RunSources["onProgress"],
+): Promise<T> {
   const stop = new AbortController();
-  const compiled = gpu.prepare(kernels, stop.signal);
+  let known = false;
+  const compiled = gpu.prepare(kernels, stop.signal, (done, total) => {
+    if (known) onProgress?.("compiling kernels", done, total); // until then, loading has its own progress
+  });
   compiled.catch(() => {}); // awaited below, unless loading fails first
   try {
     const loaded = await load();
+    known = true;
     await compiled;
     return loaded;
   } finally {

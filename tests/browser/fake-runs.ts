@@ -169,13 +169,18 @@ export async function* play(
   const solve = async function* (stage: Evaluation["stage"], phase: number): AsyncGenerator<RunEvent> {
     if (!job.evaluate || record.evaluations.some((one) => one.stage === stage && one.phase === phase)) return;
     const total = job.evaluate.problems;
+    const { problems } = evaluationOf(stage, phase, total);
     for (let done = 0; done <= total; done += 10) {
+      for (let index = Math.max(0, done - 10); index < done; index++)
+        yield { type: "solved", stage, phase, index, total, problem: problems[index] };
       yield { type: "progress", what: "solving held-out problems", done, total, unit: "problems" };
       await pause(script.step);
     }
     yield { type: "evaluated", evaluation: evaluationOf(stage, phase, total) };
   };
   yield { type: "progress", what: "loading the model", done: 1.2e6, total: 1.9e6, unit: "bytes" };
+  await pause(script.step);
+  yield { type: "progress", what: "compiling kernels", done: 12, total: 31, unit: "kernels" };
   await pause(script.step);
   yield* solve("base", 0);
   for (let phase = record.phase; phase < record.phases.length; phase++) {

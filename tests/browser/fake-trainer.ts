@@ -41,6 +41,8 @@ function pace(phase: number, step: number): number {
 }
 
 let losses = 0;
+/** the token that the page has given */
+let signedIn: string | null = null;
 /** the run that this page trains */
 let trained: string | null = null;
 
@@ -124,6 +126,10 @@ export function createTrainer(): Trainer {
     download,
     plan: async (job) => {
       await later(30);
+      if (fake === "gated" && job.model.kind === "hub" && signedIn !== "hf_fake")
+        throw new NotFoundError(
+          `Cannot fetch the model ${job.model.id}: huggingface.co/api/models answers 401 GatedRepo: it is gated or private (set HF_TOKEN), or the name does not exist: the hub gives the same answer for both`,
+        );
       plans.push(job);
       return plan(job, true);
     },
@@ -161,10 +167,24 @@ export function createTrainer(): Trainer {
         merged: "model.zip",
         merged_4bit: "4bit.zip",
         gguf: "Q8_0.gguf",
+        gguf_f16: "F16.gguf",
+        gguf_bf16: "BF16.gguf",
+        gguf_q4_0: "Q4_0.gguf",
+        gguf_lora: "lora-F32.gguf",
         report: "report.html",
         recipe: "recipe.yaml",
       }[kind];
       return { name: `${found(id).name}-${name}`, type: "application/octet-stream", blob: new Blob([kind]) };
+    },
+    async *push(_, { repo, token }) {
+      yield { type: "progress", what: "Sending adapter_model.safetensors", done: 50, total: 100 };
+      await later(200);
+      if (token !== "hf_fake")
+        throw new NotFoundError(`Cannot push to ${repo}: the token has no write access; set HF_TOKEN to another`);
+      yield { type: "end", url: `https://huggingface.co/${repo}`, commit: "0123456789abcdef" };
+    },
+    async signIn(token) {
+      signedIn = token;
     },
     terminate() {},
     lost,

@@ -27,6 +27,7 @@ const VIEWS = {
   runs: "?seed#/runs",
   storage: "?seed#/storage",
   "no WebGPU": "?fake=no-webgpu#/",
+  "a recorded run": "?fake=no-webgpu#/recorded",
 };
 const SCREENS = [
   { width: 1280, height: 900 },
@@ -113,6 +114,24 @@ test("the keyboard alone trains, pauses, and finds the result; the focus is visi
   await page.waitForFunction(() =>
     /Word problems is finished/.test(document.querySelector("[aria-live=polite].hidden")!.textContent!),
   );
+});
+
+test("a few keys lead from the top past all choices to Train", async () => {
+  const page = await web.open(`${site.url}?seed#/`);
+  await page.waitForFunction(() => /of GPU memory/.test(document.querySelector(".summary")?.textContent ?? ""));
+  let pressed = 0;
+  const until = async (name: string) => {
+    for (;;) {
+      await page.keyboard.press("Tab");
+      expect(++pressed, `not at ${name}`).toBeLessThan(15);
+      if ((await focused(page)) === name) return;
+    }
+  };
+  await until("Skip to the content");
+  await page.keyboard.press("Enter");
+  await until("Skip to Forecast and Train");
+  await page.keyboard.press("Enter");
+  await until("Train");
 });
 
 test("a dialog keeps the focus and returns it", async () => {

@@ -92,7 +92,7 @@ describe("a run", () => {
   it("shows rewards and completions in its report", () => {
     const html = readFileSync(at("earlier", "report.html"), "utf8");
     expect(html).toMatch(/GRPO, finished /);
-    for (const title of ["Reward", "Reward by function", "Completion length, tokens"])
+    for (const title of ["Reward", "Reward by function", "Completion length"])
       expect(html).toContain(`<strong>${title}</strong>`);
     expect(html.match(/<h3>Step \d/g)).toEqual(["<h3>Step 1", "<h3>Step 2", "<h3>Step 4"]);
     expect(html).toContain("reward_funcs");

@@ -129,26 +129,26 @@ test("errors of ours keep their class, others their name", async () => {
   expect(revive(null)).toBeNull();
 });
 
-test("only the newest of many reports waits, and the result arrives", async () => {
-  const seen: number[] = [];
-  const steps = reporting(async (report: (n: number) => void) => {
-    for (let i = 1; i <= 100; i++) {
-      report(i);
-      if (i % 50 === 0) await pause(150);
+test("of progress only the newest waits, other reports all arrive in order, and so does the result", async () => {
+  const seen: string[] = [];
+  const steps = reporting(async (report: (event: { type: string; n: number }) => void) => {
+    for (let n = 1; n <= 100; n++) {
+      report({ type: n % 40 === 0 ? "solved" : "progress", n });
+      if (n % 50 === 0) await pause(150);
     }
     return "done";
   });
   let next = await steps.next();
   while (!next.done) {
-    seen.push(next.value);
+    seen.push(`${next.value.type} ${next.value.n}`);
     next = await steps.next();
   }
   expect(next.value).toBe("done");
-  expect(seen).toEqual([50, 100]);
-  const failing = reporting(async (report: (n: number) => void) => {
-    report(1);
+  expect(seen).toEqual(["progress 39", "solved 40", "progress 50", "progress 79", "solved 80", "progress 100"]);
+  const failing = reporting(async (report: (event: { type: string }) => void) => {
+    report({ type: "progress" });
     throw new DataError("broken");
   });
-  expect((await failing.next()).value).toBe(1);
+  expect((await failing.next()).value).toEqual({ type: "progress" });
   expect(await rejection(failing.next())).toBeInstanceOf(DataError);
 });

@@ -134,12 +134,12 @@ describe("a GRPO run's report", () => {
       "Reward",
       "Reward by function",
       "Loss",
-      "Completion length, tokens",
+      "Completion length",
       "Share of completions cut off",
       "Share of prompts whose rewards are all equal",
-      "KL to the reference, nats",
+      "KL to the reference",
       "Share of tokens clipped",
-      "Entropy, nats",
+      "Entropy",
       "Learning rate",
     ]);
     expect(html).toMatch(/title="rewards\/xmlcount_reward_func\/mean"><i><\/i>xmlcount <b/);

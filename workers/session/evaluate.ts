@@ -1,7 +1,7 @@
 import type { Evaluation, Job, RunEvent } from "../../src/client/types.ts";
 import type { Tokenizer } from "../../src/data/tokenizer.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
-import { heldOutProblems, solveHeldOut } from "../../src/session/evaluate.ts";
+import { heldOutProblems, type SolvedProblem, solveHeldOut } from "../../src/session/evaluate.ts";
 import { answerTokens } from "./job-costs.ts";
 import type { Library } from "./library.ts";
 import { asProgress } from "./phase.ts";
@@ -21,17 +21,20 @@ interface EvaluateInput {
 export async function* evaluate(
   model: Transformer,
   { job, library, tokenizer, signal, stage, phase }: EvaluateInput,
-): AsyncGenerator<Extract<RunEvent, { type: "progress" }>, Evaluation> {
+): AsyncGenerator<Extract<RunEvent, { type: "progress" | "solved" }>, Evaluation> {
   const recipes = job.phases.map((_, i) => phaseRecipe(job, i));
   const system_prompt = recipes.findLast(({ recipe }) => recipe.system_prompt !== null)?.recipe.system_prompt ?? null;
   const max_new_tokens = answerTokens(job);
-  return yield* reporting(async (report) => {
+  return yield* reporting(async (report: (event: Extract<RunEvent, { type: "progress" | "solved" }>) => void) => {
     const { data, problems: count } = job.evaluate!;
     const rows = await library.openRows(data, "test", { signal, report: asProgress(report, "bytes") });
     const problems = await heldOutProblems(rows, count, system_prompt);
     const solved = asProgress(report, "problems");
     const onProgress = (done: number, total: number) => solved("held-out problems", done, total);
-    const result = await solveHeldOut(model, tokenizer, problems, { max_new_tokens, signal, onProgress });
+    const total = problems.length;
+    const onSolved = (index: number, problem: SolvedProblem) =>
+      report({ type: "solved", stage, phase, index, total, problem });
+    const result = await solveHeldOut(model, tokenizer, problems, { max_new_tokens, signal, onProgress, onSolved });
     return { stage, phase, ...result };
   });
 }

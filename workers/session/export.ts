@@ -3,8 +3,15 @@ import { NotFoundError } from "../../src/errors.ts";
 import { opfsRoot } from "../../src/platform/browser/opfs-folder.ts";
 import { roomLeft } from "../../src/platform/browser/quota.ts";
 import { renderReport } from "../../src/report/training.ts";
-import { type ExportFormat, exportFiles, openExport } from "../../src/session/export.ts";
+import {
+  type ExportFormat,
+  encodeGgufLora,
+  exportFiles,
+  type GgufQuantization,
+  openExport,
+} from "../../src/session/export.ts";
 import { formatShare } from "../../src/text/numbers.ts";
+import { adapterFolder, recipeFiles } from "./adapter-folder.ts";
 import type { Library } from "./library.ts";
 import { nameOfModel } from "./recipes.ts";
 import { newestAdapter, type RunStore, type StoredRun } from "./runs.ts";
@@ -20,34 +27,54 @@ export async function exportRun(
   { runs, library, signal }: { runs: RunStore; library: Library; signal: AbortSignal },
 ): Promise<ExportedFile> {
   const name = run.name.replace(/[^A-Za-z0-9._-]+/g, "-").replace(/^[.-]+|-+$/g, "") || "qwench";
-  const files = async (format: ExportFormat) => {
+  const gguf = async (quantization: GgufQuantization) => {
+    for await (const { name: file, content } of await files("gguf", quantization))
+      return written(file, pieces(content), signal);
+    throw new NotFoundError(`Cannot make a GGUF of ${run.name}: the export has no files`);
+  };
+  const files = async (format: ExportFormat, quantization?: GgufQuantization) => {
     const model = await library.openModel(run.job.model, { signal, report: () => {} });
     const source = await openExport(model, await newestAdapter(run, runs));
     if (format !== "lora")
       (await roomLeft()).check(source.checkpoint.totalBytes, `make the merged model of ${run.name}`);
-    return exportFiles(source, { format, name, base: nameOfModel(run.job.model), signal });
+    return exportFiles(source, { format, quantization, name, base: nameOfModel(run.job.model), signal });
   };
   switch (kind) {
     case "adapter":
-      return written(`${name}-adapter.zip`, zipped(await files("lora")), signal);
+      return written(`${name}-adapter.zip`, zipped(adapterFolder(run, name, await files("lora"))), signal);
     case "merged":
       return written(`${name}-merged.zip`, zipped(await files("merged_16bit")), signal);
     case "merged_4bit":
       return written(`${name}-4bit.zip`, zipped(await files("merged_4bit")), signal);
-    case "gguf": {
-      for await (const { name: file, content } of await files("gguf")) return written(file, pieces(content), signal);
-      throw new NotFoundError(`Cannot make a GGUF of ${run.name}: the export has no files`);
+    case "gguf":
+      return gguf("q8_0");
+    case "gguf_f16":
+    case "gguf_bf16":
+    case "gguf_q4_0":
+      return gguf(kind.slice("gguf_".length) as GgufQuantization);
+    case "gguf_lora": {
+      const model = await library.openModel(run.job.model, { signal, report: () => {} });
+      const { checkpoint, adapter } = await openExport(model, await newestAdapter(run, runs));
+      return written(`${name}-lora-F32.gguf`, await encodeGgufLora(checkpoint, adapter!, name), signal);
     }
     case "report": {
       const blob = new Blob([reportOf(run)], { type: "text/html" });
       return { name: `${name}-report.html`, type: blob.type, blob };
     }
     case "recipe": {
-      const parts = run.recipes.map((yaml, i) => `# Phase ${i + 1}: qwench ${run.phases[i].method}\n${yaml}`);
-      const blob = new Blob([parts.join("---\n")], { type: "application/yaml" });
+      const recipes = recipeFiles(run);
+      if (recipes.length > 1) return written(`${name}-recipes.zip`, zipped(listed(recipes)), signal);
+      const blob = new Blob(
+        recipes.map(({ content }) => content),
+        { type: "application/yaml" },
+      );
       return { name: `${name}.yaml`, type: blob.type, blob };
     }
   }
+}
+
+async function* listed<T>(items: readonly T[]): AsyncGenerator<T> {
+  yield* items;
 }
 
 /** Writes a file into OPFS and returns it from there. Deletes files that were returned earlier. */

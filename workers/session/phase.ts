@@ -173,7 +173,8 @@ function forecastOf({ method, prepared }: Training, notes: readonly string[]): P
   };
 }
 
-/** Converts progress reports. They count bytes if the total is known, else rows. */
+/** Converts progress reports, which count in `unit`, except for kernels. */
 export function asProgress(report: (event: Progress) => void, unit: "bytes" | "rows" | "problems"): Report {
-  return (what, done, total) => report({ type: "progress", what, done, total, unit });
+  return (what, done, total) =>
+    report({ type: "progress", what, done, total, unit: what === "compiling kernels" ? "kernels" : unit });
 }

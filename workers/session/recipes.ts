@@ -123,6 +123,18 @@ export function phaseRecipe(job: Job, index: number): PhaseRecipe {
   return made;
 }
 
+/** Largest answer in tokens if no phase sets a completion length. */
+const ANSWER_TOKENS = 256;
+
+/** The largest answer to a held-out problem, in tokens. */
+export function answerTokens(job: Job): number {
+  const lengths = job.phases.flatMap((_, i) => {
+    const { recipe } = phaseRecipe(job, i);
+    return "max_completion_length" in recipe ? [recipe.max_completion_length] : [];
+  });
+  return lengths.at(-1) ?? ANSWER_TOKENS;
+}
+
 /** The adapter's shape in a phase. */
 function adapterFields({ method, recipe }: Phase): Record<string, unknown> {
   const parsed = parseRecipe(recipe, method).recipe as PhaseRecipe["recipe"];

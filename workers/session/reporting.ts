@@ -4,16 +4,19 @@ import { AbortError } from "../../src/errors.ts";
 const PACE_MS = 100;
 
 /**
- * Runs work as an iteration over its reports. Only the newest unread report is kept.
+ * Runs work as an iteration over its reports, in order. Of unread progress, only the newest is kept.
  *
  * @returns the work's result
  */
-export async function* reporting<E, R>(work: (report: (event: E) => void) => Promise<R>): AsyncGenerator<E, R> {
-  let newest: E | null = null;
+export async function* reporting<E extends { type: string }, R>(
+  work: (report: (event: E) => void) => Promise<R>,
+): AsyncGenerator<E, R> {
+  const unread: E[] = [];
   let settled = false;
   let wake = () => {};
   const done = work((event) => {
-    newest = event;
+    if (event.type === "progress" && unread.at(-1)?.type === "progress") unread.pop();
+    unread.push(event);
     wake();
   }).finally(() => {
     settled = true;
@@ -21,11 +24,11 @@ export async function* reporting<E, R>(work: (report: (event: E) => void) => Pro
   });
   done.catch(() => {}); // awaited below
   for (;;) {
-    if (newest !== null) {
-      const event: E = newest;
-      newest = null;
+    const event = unread.shift();
+    if (event) {
       yield event;
-      if (!settled) await Promise.race([done.catch(() => {}), new Promise((resolve) => setTimeout(resolve, PACE_MS))]);
+      if (!settled && unread.length === 0)
+        await Promise.race([done.catch(() => {}), new Promise((resolve) => setTimeout(resolve, PACE_MS))]);
     } else if (settled) return await done;
     else await new Promise<void>((resolve) => (wake = resolve));
   }

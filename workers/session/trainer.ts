@@ -11,6 +11,8 @@ import type {
   ModelSource,
   PairsEvent,
   Preset,
+  PushEvent,
+  PushRequest,
   RewardSandbox,
   RunEvent,
   Stream,
@@ -162,6 +164,20 @@ export class TrainerSession implements TrainerService {
     const { library } = this.parts;
     const { exportRun } = await import("./export.ts");
     return exportRun(await this.store.get(id), kind, { runs: this.store, library, signal });
+  }
+
+  push(id: string, request: PushRequest, { signal }: Asked = {}): Stream<PushEvent> {
+    return stoppable((own) => this.pushed(id, request, own), signal);
+  }
+
+  async signIn(token: string | null): Promise<void> {
+    this.parts.library.options.token = token;
+  }
+
+  private async *pushed(id: string, request: PushRequest, signal: AbortSignal): AsyncGenerator<PushEvent> {
+    const { library } = this.parts;
+    const { pushRun } = await import("./push.ts");
+    yield* pushRun(await this.store.get(id), request, { runs: this.store, library, signal });
   }
 
   private async create(job: Job): Promise<string> {

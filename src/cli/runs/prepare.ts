@@ -126,6 +126,7 @@ export function openSources(
 
 function progressText(what: string, done: number, total: number | null, unit: CallProgress["unit"]): string {
   if (total === null) return `Reading ${what}: ${done}`;
+  if (what === "compiling kernels") return `Compiling kernels: ${done} of ${total}`;
   if (unit === "steps") return `Computing ${what}: ${done} of ${total}`;
   return `${what === "weights" ? "Loading" : "Downloading"} ${what}: ${formatBytes(done)} of ${formatBytes(total)}`;
 }

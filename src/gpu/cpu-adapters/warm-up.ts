@@ -21,22 +21,29 @@ export interface Spares {
  * @param spares further devices for drivers that translate a kernel at its first dispatch, on one thread (Mesa's
  *   software renderer; 30 times as slow as creating the pipeline). Each device translates a share and finds the others'
  *   kernels in the driver's cache on disk. If that cache is off, this device translates the rest at first use.
+ * @param onProgress number of kernels that are ready, of those that were missing
  */
 export async function compileAhead(
   gpu: GpuContext,
   kernels: readonly Kernel[],
   spares: Spares | null,
   signal?: AbortSignal,
+  onProgress?: (done: number, total: number) => void,
 ): Promise<void> {
   const missing = kernels.filter((kernel) => !gpu.programs.has(kernel));
   const take = queueOf(missing, signal);
   const atOnce = Math.max(2, globalThis.navigator?.hardwareConcurrency ?? 4);
+  let done = 0;
+  const tell = () => onProgress?.(++done, missing.length);
   const make = async () => {
-    for (let kernel = take(); kernel; kernel = take()) await gpu.wait(gpu.programs.prepare(kernel));
+    for (let kernel = take(); kernel; kernel = take()) {
+      await gpu.wait(gpu.programs.prepare(kernel));
+      if (!spares) tell();
+    }
   };
   try {
     await Promise.all(Array.from({ length: Math.min(atOnce, missing.length) }, make));
-    if (spares && missing.length > 0) await shareOut(gpu, missing, spares, signal);
+    if (spares && missing.length > 0) await shareOut(gpu, missing, spares, tell, signal);
   } catch (error) {
     gpu.check(); // a lost device has a better error
     throw error;
@@ -47,6 +54,7 @@ async function shareOut(
   gpu: GpuContext,
   kernels: readonly Kernel[],
   { count, open, slowMs }: Spares,
+  tell: () => void,
   signal?: AbortSignal,
 ) {
   const take = queueOf(kernels, signal);
@@ -57,6 +65,7 @@ async function shareOut(
       const timer = setTimeout(onSlow, slowMs);
       await translate(device, device.programs.get(kernel.shader, kernel.variant));
       clearTimeout(timer);
+      tell();
     }
   };
   const spare = async () => {
