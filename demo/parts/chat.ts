@@ -1,6 +1,7 @@
 import type { ChatMessage } from "../../src/client/types.ts";
 import { formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
+import { imageDrop, sentImages } from "../chat/image-drop.ts";
 import { fill, h, setIdle, setText, uid } from "../dom.ts";
 import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
@@ -12,6 +13,9 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
   let adapter = true;
   let answering: AbortController | null = null;
   const { element, log, said, input, send, halt, clear, toggle, suggestions, form, busy } = chatElements();
+  const drop = imageDrop(form, input);
+  input.before(drop.previews);
+  send.after(drop.button);
 
   toggle.addEventListener("click", () => {
     if (answering) return;
@@ -36,19 +40,22 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
     return body;
   };
 
-  const ask = async (question: string) => {
+  const ask = async (question: string, images: File[] = []) => {
     answering = new AbortController();
     const stop = answering;
     const working = (on: boolean) => {
       input.readOnly = on;
       for (const button of [send, toggle]) setIdle(button, on);
+      drop.idle(on);
       halt.hidden = !on;
       clear.hidden = on || messages.length === 0;
     };
     fill(said);
     fill(suggestions);
-    messages.push({ role: "user", content: question });
-    bubble("You", question, "user");
+    messages.push({ role: "user", content: question, ...(images.length > 0 && { images }) });
+    const asked = bubble("You", question, "user");
+    const shown = sentImages(images);
+    if (shown) asked.before(shown);
     working(true);
     // screen readers announce the complete answer, not each piece
     log.setAttribute("aria-busy", "true");
@@ -77,6 +84,12 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
     if (text === "") {
       messages.pop();
       body.parentElement?.remove();
+      // a question about images can be asked again: of another model, or without them
+      if (images.length > 0) {
+        asked.parentElement?.remove();
+        drop.put(images);
+        input.value ||= question;
+      }
     } else messages.push({ role: "assistant", content: text });
     log.removeAttribute("aria-busy");
     answering = null;
@@ -98,9 +111,9 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const question = input.value.trim();
-    if (!question || answering) return;
+    if ((!question && drop.images.length === 0) || answering) return;
     input.value = "";
-    void ask(question);
+    void ask(question, drop.take());
   });
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;

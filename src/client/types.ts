@@ -94,6 +94,8 @@ export type RunEvent =
   | { type: "step"; phase: number; step: number; tokens: number; loss: number; reward: number | null }
   | { type: "log"; phase: number; record: LogRecord }
   | { type: "eval"; phase: number; record: LogRecord }
+  /** small pictures, as data URLs, of the images that the next event's records name by their keys */
+  | { type: "pictures"; pictures: Record<string, string> }
   | { type: "generated"; phase: number; step: number; records: CompletionRecord[] }
   | { type: "evaluated"; evaluation: Evaluation }
   | { type: "checkpoint"; phase: number; step: number }
@@ -131,6 +133,8 @@ export interface RunRecord extends RunSummary {
   /** from the newest generation batches */
   completions: { phase: number; step: number; records: CompletionRecord[] }[];
   evaluations: Evaluation[];
+  /** small pictures of the images of completions and problems, as data URLs by key; absent: there are none */
+  pictures?: Record<string, string>;
 }
 
 /** An entry of storage: a model, data set or run. */
@@ -168,6 +172,8 @@ export interface DataPreview {
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
   content: string;
+  /** PNG, JPEG or WebP files before the text */
+  images?: Blob[];
 }
 
 /** A question to a model, with the conversation so far. */

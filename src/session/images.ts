@@ -147,7 +147,7 @@ export class Images {
   }
 
   /** The file of an image, as its row names it. @throws {DataError} it has changed since */
-  async bytesOf({ key }: RowImage): Promise<Uint8Array> {
+  async bytesOf({ key }: Pick<RowImage, "key">): Promise<Uint8Array> {
     const place = this.places.get(key)!;
     const bytes = await this.read(place);
     if (new Sha256().update(bytes).hex() === key) return bytes;

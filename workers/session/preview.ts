@@ -1,7 +1,9 @@
 import type { DataPreview } from "../../src/client/types.ts";
+import { takeImages } from "../../src/data/images/rows.ts";
 import { parsePreference } from "../../src/data/preferences.ts";
 import { type NumberedRow, parsePrompt, parseRow } from "../../src/data/rows.ts";
 import { QwenchError } from "../../src/errors.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
 import { cut } from "../../src/text/show.ts";
 import { renamed } from "./library.ts";
 
@@ -94,8 +96,13 @@ async function mapping(
 }
 
 /** Why these rows are neither preferences, examples nor prompts, or null if they are. */
-function problemOf(rows: readonly NumberedRow[]): string | null {
+function problemOf(given: readonly NumberedRow[]): string | null {
+  let rows = given;
   try {
+    rows = given.map((source) => {
+      const taken = takeImages(source);
+      return taken ? { ...source, row: taken.row, images: [] } : source;
+    });
     if (rows.every(({ row }) => "chosen" in row && "rejected" in row)) {
       for (const row of rows) parsePreference(row);
       return null;
@@ -123,14 +130,23 @@ function textOf(value: unknown): string {
   if (typeof value === "string") return value;
   if (value === undefined) return "";
   if (Array.isArray(value) && value.length > 0 && value.every(isTurn)) {
-    return value.map(({ role, content }) => `${role}: ${content}`).join("\n");
+    return value.map(({ role, content }) => `${role}: ${contentOf(content)}`).join("\n");
   }
-  return JSON.stringify(value, bigints) ?? String(value);
+  return JSON.stringify(value, plain) ?? String(value);
 }
 
-function isTurn(value: unknown): value is { role: string; content: string } {
+function isTurn(value: unknown): value is { role: string; content: string | unknown[] } {
   const { role, content } = (value ?? {}) as Record<string, unknown>;
-  return typeof role === "string" && typeof content === "string";
+  return typeof role === "string" && (typeof content === "string" || Array.isArray(content));
 }
 
-const bigints = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
+/** The text of a turn, with a word for each image. */
+function contentOf(content: string | unknown[]): string {
+  if (typeof content === "string") return content;
+  return content.map((part) => (part as { text?: unknown } | null)?.text ?? "[image]").join(" ");
+}
+
+const plain = (_: string, value: unknown) => {
+  if (value instanceof Uint8Array) return `${formatFileSize(value.length)} of bytes`;
+  return typeof value === "bigint" ? String(value) : value;
+};
