@@ -20,7 +20,7 @@ import { loadTraining, prepareTraining, runTraining } from "../../src/session/tr
 import { grey, seeingModel } from "../images.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { learnt, recipeOf } from "../train/fixtures.ts";
-import { grpoRecipe, letters } from "../train/grpo/fixtures.ts";
+import { grpoRecipe, letters, tinyChatModel } from "../train/grpo/fixtures.ts";
 
 const gpu = useGpu();
 
@@ -164,6 +164,20 @@ describe("training on images", () => {
       });
     await expect(prepare({ max_length: 8 })).rejects.toThrow("max_length 8 would cut off a part of one");
     await expect(prepare({ packing: true, max_length: 64 })).rejects.toThrow("Cannot pack rows with images");
+  });
+
+  it("refuses rows with images for a model without a tower, without a reader, and in streams", async () => {
+    const asked = { messages: [{ role: "user", content: "a" }, answer("b")] };
+    const rows = numbered([asked, { ...asked, images: [{ bytes: grey(16, 16, 3) }] }]);
+    const train = { [Symbol.iterator]: () => rows[Symbol.iterator]() };
+    const images = imagesFrom(access(null).images);
+    const blind = prepareSft(recipe, { gpu: gpu(), model: await tinyChatModel(), train, images });
+    await expect(blind).rejects.toThrow("rows.jsonl, row 2: has images, and the model has no vision tower to see them");
+    const unread = prepareSft(recipe, { gpu: gpu(), model, train });
+    await expect(unread).rejects.toThrow("rows.jsonl, row 2: has images, and nothing was given to open them with");
+    const streaming = recipeOf({ dataset_streaming: true, max_length: 64, max_steps: 1 });
+    const streamed = prepareSft(streaming, { gpu: gpu(), model, train, images });
+    await expect(streamed).rejects.toThrow("rows.jsonl, row 2: has images, and streamed rows may have none");
   });
 
   it("trains LoRA on the tower, which then computes its features in every step", async () => {
