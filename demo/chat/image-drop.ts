@@ -6,11 +6,7 @@ const MOST = 8;
 const TYPES = "image/png,image/jpeg,image/webp";
 
 /** The images of the next message: chosen, pasted, or dropped on the composer. */
-export interface ImageDrop {
-  /** the chosen images with their remove buttons, and what was wrong with the last one; for a place above the field */
-  readonly previews: HTMLElement;
-  /** opens the file dialog */
-  readonly button: HTMLButtonElement;
+interface ImageDrop {
   readonly images: readonly File[];
   /** Gives the images to a message and begins anew. */
   take(): File[];
@@ -21,12 +17,13 @@ export interface ImageDrop {
 }
 
 /**
- * Lets a composer take images.
+ * Lets a composer take images. Puts their previews, with what was wrong with the last file, before its field.
  *
  * @param composer images may be dropped anywhere on it
  * @param field images may be pasted into it; it gets the focus back
+ * @param beside the button for the file dialog is put after this element
  */
-export function imageDrop(composer: HTMLElement, field: HTMLElement): ImageDrop {
+export function imageDrop(composer: HTMLElement, field: HTMLElement, beside: HTMLElement): ImageDrop {
   let images: File[] = [];
   let waits = false;
   const list = h("ul", { class: "thumbs", "aria-label": "Images of your message" });
@@ -35,6 +32,8 @@ export function imageDrop(composer: HTMLElement, field: HTMLElement): ImageDrop 
   const picker = h("input", { type: "file", accept: TYPES, multiple: true, hidden: true, tabindex: "-1" });
   const button = h("button", { type: "button", class: "secondary" }, "Add an image …");
   previews.append(picker);
+  field.before(previews);
+  beside.after(button);
 
   const say = (text: string | null) => {
     problem.hidden = text === null;
@@ -98,8 +97,6 @@ export function imageDrop(composer: HTMLElement, field: HTMLElement): ImageDrop 
   show();
 
   return {
-    previews,
-    button,
     get images() {
       return images;
     },

@@ -13,9 +13,7 @@ export function chat(app: App, run: Run, signal: AbortSignal): HTMLElement {
   let adapter = true;
   let answering: AbortController | null = null;
   const { element, log, said, input, send, halt, clear, toggle, suggestions, form, busy } = chatElements();
-  const drop = imageDrop(form, input);
-  input.before(drop.previews);
-  send.after(drop.button);
+  const drop = imageDrop(form, input, send);
 
   toggle.addEventListener("click", () => {
     if (answering) return;

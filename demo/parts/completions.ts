@@ -1,5 +1,6 @@
 import type { CompletionRecord } from "../../src/client/types.ts";
 import { rewardName } from "../../src/report/names.ts";
+import { byPrompt, question } from "../../src/report/text.ts";
 import { formatNumber, formatSigned } from "../../src/text/numbers.ts";
 import { fill, h } from "../dom.ts";
 import type { Run } from "../run.ts";
@@ -105,23 +106,4 @@ function completion(
       figure("tokens", `${formatNumber(length)}${finish_reason === "length" ? ", cut off" : ""}`),
     ),
   );
-}
-
-/** Groups neighbouring completions of the same prompt and images. */
-function byPrompt(records: readonly CompletionRecord[]): CompletionRecord[][] {
-  const groups: CompletionRecord[][] = [];
-  for (const record of records) {
-    const last = groups.at(-1);
-    const same = last && last[0].prompt === record.prompt && String(last[0].images) === String(record.images);
-    if (same) last.push(record);
-    else groups.push([record]);
-  }
-  return groups;
-}
-
-/** The question: the last user turn of a ChatML prompt, or any other prompt unchanged. */
-function question(prompt: string): string {
-  const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
-  const text = turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "");
-  return text.replaceAll("<|vision_start|><|image_pad|><|vision_end|>", "").trim();
 }

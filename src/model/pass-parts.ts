@@ -41,7 +41,7 @@ interface PassPart {
 }
 
 /** The most tokens, and patches of images in a tower that is trained, whose activations fit one binding. */
-export interface PassLimits {
+interface PassLimits {
   tokens: number;
   patches: number;
 }
