@@ -72,6 +72,7 @@ function rows(): NumberedRow[] {
 }
 
 describe("training on images", () => {
+  const sourcesOf = (model: Folder) => ({ gpu: gpu(), model, images: imagesFrom(access(null, files).images) });
   let model: Folder;
   beforeAll(async () => {
     model = await seeingModel();
@@ -164,6 +165,18 @@ describe("training on images", () => {
       });
     await expect(prepare({ max_length: 8 })).rejects.toThrow("max_length 8 would cut off a part of one");
     await expect(prepare({ packing: true, max_length: 64 })).rejects.toThrow("Cannot pack rows with images");
+  });
+
+  it("takes the processor's settings where transformers 5 saves them", async () => {
+    const folder = await seeingModel();
+    const settings = JSON.parse(await folder.readText("preprocessor_config.json"));
+    const own = await prepareSft(recipe, { ...sourcesOf(folder), train: rows().slice(0, 1) });
+    await folder.remove("preprocessor_config.json");
+    await folder.write("processor_config.json", JSON.stringify({ image_processor: settings }));
+    const whole = await prepareSft(recipe, { ...sourcesOf(folder), train: rows().slice(0, 1) });
+    expect(whole.train!.rows[0].images).toEqual(own.train!.rows[0].images);
+    await folder.write("processor_config.json", "[]");
+    await expect(prepareSft(recipe, { ...sourcesOf(folder), train: rows() })).rejects.toThrow("processor_config.json");
   });
 
   it("refuses rows with images for a model without a tower, without a reader, and in streams", async () => {
