@@ -18,7 +18,7 @@ const POLICY = [
   "script-src 'self' 'wasm-unsafe-eval'",
   "worker-src 'self'",
   "style-src 'self'",
-  "img-src 'self'",
+  "img-src 'self' blob: data:", // images of a chat and of a run
   "manifest-src 'self'",
   `connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co ${LARGE_FILES}`,
   "frame-src 'self'",

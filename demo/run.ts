@@ -108,11 +108,15 @@ export class Run {
       case "eval":
         logsOf(record, event.phase).push(event.record);
         break;
+      case "pictures":
+        record.pictures = { ...record.pictures, ...event.pictures };
+        break;
       case "generated":
         record.completions = [
           ...record.completions,
           { phase: event.phase, step: event.step, records: event.records },
         ].slice(-BATCHES);
+        this.#forgetPictures();
         break;
       case "solved":
         this.#solve(event);
@@ -179,6 +183,15 @@ export class Run {
     if (this.solving?.stage !== stage) this.solving = { stage, total, problems: [], order: [] };
     this.solving.problems[index] = problem;
     this.solving.order.push(index);
+  }
+
+  /** Drops the pictures that no completion and no problem names any more. */
+  #forgetPictures(): void {
+    const { completions, evaluations, pictures } = this.record;
+    if (!pictures) return;
+    const records = [...completions.flatMap((one) => one.records), ...evaluations.flatMap(({ problems }) => problems)];
+    const keys = new Set(records.flatMap(({ images = [] }) => images));
+    this.record.pictures = Object.fromEntries(Object.entries(pictures).filter(([key]) => keys.has(key)));
   }
 
   /** Drops the steps after a checkpoint, because a resumed run repeats them. */

@@ -34,6 +34,7 @@ const LEAVES: Record<string, readonly string[]> = {
       (name) => `src/report/${name}.ts`,
     ),
     ...["about", "reward", "run"].map((name) => `src/rewards/${name}.ts`),
+    "src/io/images.ts",
   ],
 };
 const PLATFORM_GUESTS = ["cli", "workers", "hosts"];

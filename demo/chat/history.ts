@@ -13,6 +13,8 @@ export interface Answer {
 /** A question with the answer of each pane; null: it has not answered. */
 interface Turn {
   question: string;
+  /** before the question */
+  images: File[];
   answers: (Answer | null)[];
 }
 
@@ -25,34 +27,35 @@ export class ChatHistory {
     this.#panes = panes;
   }
 
-  ask(question: string): number {
-    this.turns.push({ question, answers: Array.from({ length: this.#panes }, () => null) });
+  ask(question: string, images: File[] = []): number {
+    this.turns.push({ question, images, answers: Array.from({ length: this.#panes }, () => null) });
     return this.turns.length - 1;
   }
 
   /** What a pane is sent for a turn: the turns that it answered before, and the question. */
   messages(pane: number, turn: number, system: string): ChatMessage[] {
-    const before = this.turns.slice(0, turn).flatMap(({ question, answers }): ChatMessage[] => {
+    const before = this.turns.slice(0, turn).flatMap(({ answers, ...asked }): ChatMessage[] => {
       const answer = answers[pane];
       if (!answer) return [];
-      return [
-        { role: "user", content: question },
-        { role: "assistant", content: answer.text },
-      ];
+      return [said(asked), { role: "assistant", content: answer.text }];
     });
     const first: ChatMessage[] = system.trim() === "" ? [] : [{ role: "system", content: system }];
-    return [...first, ...before, { role: "user", content: this.turns[turn].question }];
+    return [...first, ...before, said(this.turns[turn])];
   }
 
-  /** Takes a turn and those after it back. @returns its question */
-  takeBack(turn: number): string {
-    const { question } = this.turns[turn];
+  /** Takes a turn and those after it back. @returns its question, with its images */
+  takeBack(turn: number): Pick<Turn, "question" | "images"> {
+    const taken = this.turns[turn];
     this.turns = this.turns.slice(0, turn);
-    return question;
+    return taken;
   }
 
   /** Another model speaks in a pane: it has answered nothing. */
   forget(pane: number): void {
     for (const turn of this.turns) turn.answers[pane] = null;
   }
+}
+
+function said({ question, images }: Pick<Turn, "question" | "images">): ChatMessage {
+  return { role: "user", content: question, ...(images.length > 0 && { images }) };
 }

@@ -8,6 +8,7 @@ import { problemOf } from "../problems.ts";
 import { type AnswerView, answerView } from "./answer.ts";
 import { type Composer, composer } from "./composer.ts";
 import { ChatHistory } from "./history.ts";
+import { sentImages } from "./image-drop.ts";
 import { type ChatSettings, chatSettings } from "./settings.ts";
 
 /** Who may answer. */
@@ -63,7 +64,7 @@ export class ChatRoom {
     this.#settings = values;
     this.#log = h("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: "0" });
     this.composer = composer({
-      send: (text) => void this.#ask(text),
+      send: (text, images) => void this.#ask(text, images),
       halt: () => this.#answering?.abort(),
       clear: () => this.#clear(),
     });
@@ -128,9 +129,9 @@ export class ChatRoom {
     fill(this.#suggestions, ...this.#options.suggestions.map(button));
   }
 
-  async #ask(question: string): Promise<void> {
+  async #ask(question: string, images: File[] = []): Promise<void> {
     if (this.#answering) return;
-    const turn = this.#history.ask(question);
+    const turn = this.#history.ask(question, images);
     const edit = h("button", { type: "button", class: "quiet" }, "Edit");
     edit.addEventListener("click", () => this.#edit(turn));
     const answers = h("div", { class: "answers-of" });
@@ -145,12 +146,16 @@ export class ChatRoom {
       "div",
       { class: "bubble user" },
       h("p", { class: "who" }, "You"),
+      sentImages(images),
       h("p", { class: "text" }, question),
       edit,
     );
     this.#log.append(h("div", { class: "turn" }, asked, answers));
     this.#draws = 0;
     await this.#answer(turn, [0, 1]);
+    // a question about images can be asked again: of another model, or without them
+    const unanswered = this.#history.turns[turn]?.answers.every((answer) => answer === null);
+    if (images.length > 0 && unanswered && !this.#signal.aborted) this.#edit(turn);
   }
 
   async #again(turn: number, pane: number): Promise<void> {
@@ -163,12 +168,11 @@ export class ChatRoom {
   /** Takes a question back into the composer, with all that followed. */
   #edit(turn: number): void {
     if (this.#answering) return;
-    const question = this.#history.takeBack(turn);
+    const { question, images } = this.#history.takeBack(turn);
     this.#views.length = turn;
     for (const element of [...this.#log.children].slice(turn)) element.remove();
     this.composer.begun(turn > 0);
-    this.composer.input.value = question;
-    this.composer.input.focus();
+    this.composer.put(question, images);
     if (turn === 0) this.#suggest();
   }
 
