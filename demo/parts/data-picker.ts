@@ -43,9 +43,20 @@ interface DataPicker {
   setMethod(method: MethodChoice): void;
 }
 
-function kindOf(data: DataChoice): Kind {
-  if (data?.kind === "hub") return data.id === GSM8K.id ? "gsm8k" : "hub";
-  return data?.kind === "file" ? "file" : "embedded";
+interface Beginning {
+  kind: Kind;
+  file: File | null;
+  hub: HubData | null;
+  columns: Record<string, string> | null;
+}
+
+/** What is chosen at first: an offered file, else what the user chose before. */
+function beginning({ file, data = null }: { file: File | null; data?: DataChoice }): Beginning {
+  const columns = data && "columns" in data ? (data.columns ?? null) : null;
+  if (file || !data || data.kind === "embedded") return { kind: file ? "file" : "embedded", file, hub: null, columns };
+  if (data.kind === "file") return { kind: "file", file: data.file, hub: null, columns };
+  const other = data.kind === "hub" && data.id !== GSM8K.id ? data : null;
+  return { kind: other ? "hub" : "gsm8k", file, hub: other, columns };
 }
 
 /**
@@ -58,13 +69,9 @@ export function dataPicker(
   changed: (data: DataChoice) => void,
   offered: { file: File | null; method: MethodChoice; data?: DataChoice; as: () => SeenAs | null },
 ): DataPicker {
-  const { data = null } = offered;
-  let kind = offered.file ? "file" : kindOf(data);
+  let { kind, file, hub, columns } = beginning(offered);
   let { method } = offered;
-  let file = data?.kind === "file" ? data.file : offered.file;
-  let hub: HubData | null = kind === "hub" && data?.kind === "hub" ? data : null;
   let changing = false;
-  let columns: Record<string, string> | null = data && "columns" in data ? (data.columns ?? null) : null;
   let preview: DataPreview | null = null;
   let problem: string | null = null;
   let asked = 0;

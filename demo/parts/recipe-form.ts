@@ -132,12 +132,7 @@ export async function recipeForm(
     }
     changed();
   };
-  let shownFault: string | null = null;
-  const showFault = (text: string | null) => {
-    const at = faultBeside(controls, general, text);
-    if (at !== shownFault) reveal(controls.get(at ?? "")?.element);
-    shownFault = at;
-  };
+  const showFault = faultsBeside(controls, general);
   const checkSoon = settled(60, signal, check);
 
   const put = (name: string, value: unknown) => {
@@ -178,16 +173,19 @@ export async function recipeForm(
   return form;
 }
 
-/** Shows an error beside the field named at its start, else in the form's own line. @returns the field; null: none */
-function faultBeside(
+/** Shows errors beside the fields named at their start, else in the form's own line. Reveals a field whose error is new. */
+function faultsBeside(
   controls: ReadonlyMap<string, FieldControl>,
   general: HTMLElement,
-  text: string | null,
-): string | null {
-  const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
-  for (const [name, control] of controls) control.fault(name === at ? text : null);
-  fill(general, text !== null && !controls.has(at ?? "") && text);
-  return at;
+): (text: string | null) => void {
+  let shown: string | null = null;
+  return (text) => {
+    const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
+    for (const [name, control] of controls) control.fault(name === at ? text : null);
+    fill(general, text !== null && !controls.has(at ?? "") && text);
+    if (at !== shown) reveal(controls.get(at ?? "")?.element);
+    shown = at;
+  };
 }
 
 /** Fields by group, collapsed. */
