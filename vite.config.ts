@@ -75,6 +75,8 @@ export default defineConfig(({ mode }) => {
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of
       maxWorkers: Math.max(2, Math.min(4, Math.floor(availableParallelism() / 2))),
       globalSetup: ["tests/setup.ts"],
+      setupFiles: mode === "slow" ? [] : ["tests/one-device.ts"],
+      isolate: false, // files of a process share loaded modules and compiled kernels: a quarter of the suite's time
       // only what hangs may meet these: a file may compile a hundred pipelines first, on a machine that others use too
       testTimeout: 900_000,
       hookTimeout: 900_000,

@@ -38,7 +38,7 @@ const SHORT_STEPS = { sft: 32, grpo: 16 };
 export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promise<StartResult | null> {
   const opened = await openGpu();
   const { gpu, platform } = opened;
-  reuseGpu(opened);
+  reuseGpu(() => Promise.resolve(opened));
   const short = softwareRenderer(platform.describe) === "swiftshader";
   const sources = { gpu, model: nodeFolder(embeddedModelFolder()) };
   const text = await loadText(await prepareText(sources), sources);

@@ -8,8 +8,10 @@ import {
   tensorsOfSpec,
   writeRandomCheckpoint,
 } from "../../scripts/random-checkpoint.ts";
+import { reuseGpu } from "../../src/cli/runs/open-gpu.ts";
 import { encodeHeader, tensorBytes } from "../../src/io/safetensors.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { sharedDevice } from "../kernels/harness.ts";
 import { TINY } from "../train/fixtures.ts";
 import { at, editHeader, editJson, FIRST, refused, spoilt, useEarlierRun } from "./e2e.ts";
 
@@ -214,6 +216,7 @@ describe("the model", () => {
 
 describe("the adapter", () => {
   it("a missing adapter gives installation advice", async () => {
+    reuseGpu(null);
     vi.stubEnv("QWENCH_ADAPTER", "gpu");
     vi.stubEnv("VK_DRIVER_FILES", at("no-driver.json"));
     try {
@@ -229,6 +232,7 @@ describe("the adapter", () => {
         /GpuError: Cannot use QWENCH_ADAPTER=voodoo: it must be one of auto, gpu, mesa, swiftshader/,
       );
     } finally {
+      reuseGpu(sharedDevice);
       vi.unstubAllEnvs();
     }
   });

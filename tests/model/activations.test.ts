@@ -7,7 +7,7 @@ import { SlotCache } from "../../src/model/cache.ts";
 import { loadModel } from "../../src/model/files/load.ts";
 import { generate } from "../../src/model/generate/generate.ts";
 import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
-import { ownGpu } from "../gpu/open.ts";
+import { freshGpu } from "../kernels/harness.ts";
 import { integers, TINY, TINY_QWEN35, tinyModel } from "../train/fixtures.ts";
 import { packedBatch } from "./gradients.ts";
 import { PROJECTIONS } from "./projections.ts";
@@ -22,9 +22,9 @@ const GRADIENTS = 4e-2;
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await ownGpu();
+  gpu = await freshGpu();
 });
-afterAll(() => gpu.destroy());
+afterAll(() => gpu.clear());
 
 async function load(spec: typeof TINY, modules: readonly string[]): Promise<Transformer> {
   const lora = { r: 8, lora_alpha: 16, lora_dropout: 0.1, use_rslora: false, target_modules: [...modules] };

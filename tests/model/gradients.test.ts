@@ -1,15 +1,15 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Gpu } from "../../src/gpu/device.ts";
-import { ownGpu } from "../gpu/open.ts";
+import { freshGpu } from "../kernels/harness.ts";
 import { TINY, tinyModel } from "../train/fixtures.ts";
 import { checkGradients } from "./gradients.ts";
 import { PROJECTIONS } from "./projections.ts";
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await ownGpu();
+  gpu = await freshGpu();
 });
-afterAll(() => gpu.destroy());
+afterAll(() => gpu.clear());
 
 // heads and rank of other tests, to reuse their kernels
 const SPEC = { ...TINY, intermediate_size: 96, vocab_size: 64 };

@@ -76,7 +76,8 @@ async function openAndEvaluate(asked: EvalRequest, signal: AbortSignal): Promise
   try {
     return await evaluateOpened(asked, opened, signal, status);
   } finally {
-    opened.sources.gpu.destroy(); // frees memory for the next checkpoint's weights
+    // frees memory for the next checkpoint's weights; after a lost device, there is none, and the error is already known
+    await opened.sources.gpu.clear().catch(() => undefined);
   }
 }
 

@@ -5,21 +5,24 @@ import { fakeGpu } from "../../gpu/fake-device.ts";
 import { refusesSubgroupMatrix } from "../../gpu/subgroup-matrix.ts";
 import { openAdapter, type Platform } from "../../platform/index.ts";
 
-interface Opened {
+export interface Opened {
   gpu: Gpu;
   platform: Platform;
 }
 
-let reused: Opened | null = null;
+let reused: (() => Promise<Opened>) | null = null;
 
-/** Later commands of this process use this device too, so that each kernel is compiled once. */
-export function reuseGpu(opened: Opened): void {
-  reused = opened;
+/** Later commands of this process use one device, so that each kernel is compiled once. @param open gives it; null: a device each */
+export function reuseGpu(open: (() => Promise<Opened>) | null): void {
+  reused = open;
 }
 
 /** Opens this machine's best adapter with all working features. */
 export async function openGpu(options: { profile?: boolean; fetch?: boolean } = {}): Promise<Opened> {
-  if (reused && !options.profile) return { ...reused, gpu: reused.gpu.again() };
+  if (reused && !options.profile) {
+    const { gpu, platform } = await reused();
+    return { gpu: gpu.again(), platform };
+  }
   const platform = await openAdapter({ fetch: options.fetch });
   const gpu = await requestGpu(platform.adapter, {
     disable: [

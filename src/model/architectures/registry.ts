@@ -10,9 +10,10 @@ const ARCHITECTURES = new Map<string, Architecture>(
   [qwen2, qwen3, qwen35, qwen35Text].map((each) => [each.model_type, each]),
 );
 
-/** Registers a further architecture, from a program or a test. */
-export function addArchitecture(architecture: Architecture): void {
+/** Registers a further architecture, from a program or a test. @returns a function that removes it */
+export function addArchitecture(architecture: Architecture): () => void {
   ARCHITECTURES.set(architecture.model_type, architecture);
+  return () => void ARCHITECTURES.delete(architecture.model_type);
 }
 
 /** @throws {UnsupportedError} a model_type that is not implemented; the message lists the implemented ones */

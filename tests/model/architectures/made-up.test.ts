@@ -12,7 +12,7 @@ import { loadModel } from "../../../src/model/files/load.ts";
 import { writeMerged } from "../../../src/model/files/write-merged.ts";
 import { generate } from "../../../src/model/generate/generate.ts";
 import { shiftedTargets } from "../../../src/model/transformer.ts";
-import { ownGpu } from "../../gpu/open.ts";
+import { freshGpu } from "../../kernels/harness.ts";
 import { recipeOf, TINY, tinyModel, tinyRows, train } from "../../train/fixtures.ts";
 import { checkGradients, packedBatch } from "../gradients.ts";
 import { PROJECTIONS } from "../projections.ts";
@@ -38,7 +38,8 @@ const madeUp: Architecture = {
   }),
   gguf: null,
 };
-addArchitecture(madeUp);
+const remove = addArchitecture(madeUp);
+afterAll(remove);
 
 // the shapes of tests/model/gradients.test.ts, to reuse its kernels
 const SPEC = { ...TINY, model_type: "made_up", intermediate_size: 96, vocab_size: 64 };
@@ -46,9 +47,9 @@ const LORA = { r: 4, lora_alpha: 8, lora_dropout: 0, use_rslora: false, target_m
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await ownGpu();
+  gpu = await freshGpu();
 });
-afterAll(() => gpu.destroy());
+afterAll(() => gpu.clear());
 
 describe("an architecture is a description", () => {
   it.each([true, false])("its gradients equal finite differences (recomputed: %s)", async (recompute) => {

@@ -13,7 +13,7 @@ import { openModel } from "../../../src/model/files/open.ts";
 import { writeMerged } from "../../../src/model/files/write-merged.ts";
 import { generate } from "../../../src/model/generate/generate.ts";
 import { shiftedTargets, type Transformer } from "../../../src/model/transformer.ts";
-import { ownGpu } from "../../gpu/open.ts";
+import { freshGpu } from "../../kernels/harness.ts";
 import { recipeOf, TINY_QWEN35, tinyModel, tinyRows, train } from "../../train/fixtures.ts";
 import { checkGradients, type GradientCheck, packedBatch } from "../gradients.ts";
 import { QWEN35_LINEARS } from "../qwen35.ts";
@@ -33,9 +33,9 @@ const GREEDY = {
 
 let gpu: Gpu;
 beforeAll(async () => {
-  gpu = await ownGpu();
+  gpu = await freshGpu();
 });
-afterAll(() => gpu.destroy());
+afterAll(() => gpu.clear());
 
 describe("its gradients are its finite differences", () => {
   it.each([
