@@ -33,7 +33,7 @@ beforeAll(async () => {
 describe("a run", () => {
   it("with a user's module: prints its progress, and writes adapter, checkpoints, metrics, completions and report", async () => {
     expect(said).toContain("24 prompts; 4 steps; generation batches of 2 prompts × 4 completions of at most 6 tokens");
-    expect(said).toMatch(/^step 1\/4 {2}reward [\d.]+ {2,}letters [\d.]+ {2,}.*loss -?[\d.e-]+ {2,}.*length [\d.]+/m);
+    expect(said).toMatch(/^step 1\/4 {2}reward [\d.]+ {2,}letters [\d.]+ {2,}.*loss \S+ {2,}.*length [\d.]+/m);
     expect(said).toMatch(/Saved .*checkpoint-2/);
     expect(said).toMatch(/Done: step 4/);
     expect(said).toContain(`Talk to it: qwench chat --adapter ${at("earlier")}`);
