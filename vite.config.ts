@@ -68,7 +68,8 @@ export default defineConfig(({ mode }) => {
       },
     },
     define: { QWENCH_VERSION: JSON.stringify(VERSION) },
-    // a program carries its pure dependencies; the library leaves them to whoever bundles it, but for idb-keyval: a few lines, which only the library's browser part uses
+    // a program carries its pure dependencies; the library leaves them to whoever bundles it, but for idb-keyval, a few
+    // lines that only its browser part uses
     ssr: { noExternal: program || ["idb-keyval"], target: mode === "index" ? "webworker" : "node" },
     test: {
       include: [mode === "slow" ? "tests/**/*.slow.ts" : "tests/**/*.test.ts"],

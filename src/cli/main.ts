@@ -1,4 +1,4 @@
-import { AbortError, QwenchError } from "../errors.ts";
+import { AbortError, QwenchError, RecipeError } from "../errors.ts";
 import { methods, nearestName } from "../recipe/recipe.ts";
 import { parseArgs, UsageError } from "./args.ts";
 import type { Command } from "./command.ts";
@@ -267,7 +267,7 @@ ${Object.entries(COMMANDS)
 
 qwench COMMAND --help: a command in short; qwench help COMMAND: all of its flags; qwench help FLAG: one flag or recipe field.
 qwench completions bash|zsh|fish prints a script that completes commands and flags. qwench --version prints the version.
-Exit codes: 0 done, 1 failure, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 failure, 2 wrong usage or recipe, 130 interrupted.
 `;
 
 /** Runs one command line. @returns the exit code */
@@ -311,6 +311,10 @@ export async function main(argv: readonly string[]): Promise<number> {
     if (error instanceof AbortError) {
       console.error(error.message);
       return EXIT_INTERRUPTED;
+    }
+    if (error instanceof RecipeError) {
+      console.error(`${error.name}: ${error.message}`);
+      return 2; // the command line or its recipe asks for what cannot be
     }
     if (error instanceof QwenchError) console.error(`${error.name}: ${error.message}`);
     else console.error(error);

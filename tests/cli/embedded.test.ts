@@ -53,7 +53,8 @@ describe("GRPO of the embedded model", () => {
 describe("qwench without a recipe", () => {
   const root = mkdtempSync(join(tmpdir(), "qwench-embedded-"));
   const trained = async (...argv: string[]) => {
-    vi.spyOn(console, "error").mockImplementation(() => {});
+    let said = "";
+    vi.spyOn(console, "error").mockImplementation((...parts) => void (said += `${parts.join(" ")}\n`));
     vi.spyOn(process.stderr, "write").mockImplementation(() => true);
     const output = join(root, argv[0]);
     try {
@@ -61,6 +62,10 @@ describe("qwench without a recipe", () => {
     } finally {
       vi.restoreAllMocks();
     }
+    // the forecast bounds what the pool has really held; completions may end before max_completion_length
+    const [, forecast, peak] = /forecast ([\d.]+) MiB, ledger peak ([\d.]+) MiB/.exec(said)!.map(Number);
+    expect(peak).toBeLessThanOrEqual(forecast);
+    expect(peak).toBeGreaterThan((argv[0] === "grpo" ? 0.5 : 0.98) * forecast);
     return JSON.parse(readFileSync(join(output, "metrics.jsonl"), "utf8").split("\n")[0]);
   };
 

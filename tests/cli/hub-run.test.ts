@@ -1,4 +1,4 @@
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
@@ -7,6 +7,7 @@ import { main } from "../../src/cli/main.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
 import { readAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
 import { FakeHub, TOKEN } from "../io/hub/fake-hub.ts";
 
 const SPEC = {
@@ -100,6 +101,29 @@ it("trains a gated hub model on a hub data set, the second time from the cache, 
   expect(hub.asked.filter(({ path }) => path.includes("model.safetensors")).length).toBe(before);
   expect(printed.join("\n")).not.toContain(TOKEN);
   expect(readFileSync(join(root, "run", "report.html"), "utf8")).not.toContain(TOKEN);
+});
+
+it("plans a hub model without its weights, and tells their download", async () => {
+  const checkpoint = memoryFolder("checkpoint");
+  await writeRandomCheckpoint(checkpoint, SPEC, 7);
+  const files = await filesOf(checkpoint);
+  hub.repos.push({ kind: "model", id: "owner/tiny", refs: { main: "a".repeat(40) }, files });
+  const row = JSON.stringify({ input_ids: [1, 2, 3, 4, 5], labels: [-100, -100, 3, 4, 5] });
+  const rows = new TextEncoder().encode(`${row}\n`.repeat(20));
+  hub.repos.push({ kind: "dataset", id: "owner/rows", refs: { main: "b".repeat(40) }, files: { "train.jsonl": rows } });
+  let printed = "";
+  for (const name of ["log", "error"] as const)
+    vi.spyOn(console, name).mockImplementation((...text) => void (printed += `${text.join(" ")}\n`));
+  const named = ["--model_name_or_path", "owner/tiny", "--dataset_name", "owner/rows"];
+  const argv = ["plan", ...named, "--max_steps", "4", "--save_steps", "2", "--output_dir", join(root, "run")];
+  expect(await main(argv), printed).toBe(0);
+  expect(printed).toMatch(
+    new RegExp(`^download: ${formatFileSize(files["model.safetensors"].length)} of weights$`, "m"),
+  );
+  expect(printed).toMatch(/^disk: 2 checkpoints of \d.* and the result, .* together, in .*run/m);
+  expect(printed).toMatch(/^time: /m);
+  const kept = readdirSync(join(root, "cache"), { recursive: true, encoding: "utf8" });
+  expect(kept.filter((name) => name.endsWith(".safetensors"))).toEqual([]);
 });
 
 it("gives advice for a gated model without a token", async () => {

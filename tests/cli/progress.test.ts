@@ -28,7 +28,7 @@ describe("off a terminal", () => {
     run(1, 10, 2000);
     progress.log({ step: 10, learning_rate: 2e-5, loss: 0.5, grad_norm: 1.25, epoch: 0.1 });
     progress.done();
-    expect(state.text).toBe("step 10/100  loss 0.5  grad_norm 1.25  learning_rate 2e-5  epoch 0.1  3 min 00 s left\n");
+    expect(state.text).toBe("step 10/100   loss 0.5    grad_norm 1.25   lr 2e-5   3 min 00 s left\n");
   });
 });
 
@@ -49,9 +49,47 @@ test("a GRPO log is one line: reward first, then each function's by its short na
     "clip_ratio/low_mean": 0,
     "clip_ratio/region_mean": 0,
   });
-  expect(state.text).toBe(
-    "step 10/100  reward 1.5  int 0.25  mine 2  loss 0.001  completions/mean_length 80  grad_norm 0.5  reward_std 0.4  clip_ratio/region_mean 0  3 min 00 s left\n",
-  );
+  expect(state.text).toBe("step 10/100   reward 1.5    int 0.25   loss 0.001  length 80     3 min 00 s left\n");
+});
+
+test("columns stay aligned, and lines fit 80 columns, or the terminal's", () => {
+  const lines = (columns: number, tty: boolean) => {
+    const { state, progress, run } = stage(tty, columns, true);
+    run(1, 1, 2000);
+    for (const step of [1, 10, 100]) {
+      const many = Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`metric_${i}`, i]));
+      progress.log({
+        step,
+        loss: 4 / step,
+        grad_norm: step * 1.25,
+        learning_rate: 1e-5,
+        mean_token_accuracy: 0.123,
+        ...many,
+      });
+    }
+    progress.done();
+    return state.text.split(/[\r\n]+/).filter((line) => line.startsWith("step "));
+  };
+  for (const [columns, tty, most] of [
+    [200, false, 80],
+    [60, true, 60],
+    [140, true, 140],
+  ] as const) {
+    const all = lines(columns, tty);
+    expect(all).toHaveLength(3);
+    for (const line of all) expect(line.length).toBeLessThanOrEqual(most);
+    const places = all.map((line) => ["loss", "accuracy", "grad_norm"].map((name) => line.indexOf(name)));
+    expect(places[1]).toEqual(places[0]);
+    expect(places[2]).toEqual(places[0]);
+    expect(all[0].length).toBeGreaterThan(most - 25);
+  }
+});
+
+test("a terminal is redrawn at most five times a second", () => {
+  const { state, run } = stage(true, 80, true);
+  run(1, 50, 20); // a second
+  expect(state.text.split("\r").length - 1).toBeLessThanOrEqual(6);
+  expect(state.text.split("\r").length - 1).toBeGreaterThanOrEqual(4);
 });
 
 describe("on a terminal", () => {
@@ -85,7 +123,7 @@ describe("on a terminal", () => {
     run(1, 3, 1000);
     state.text = "";
     progress.log({ step: 3, loss: 2 });
-    expect(state.text).toMatch(/^\r +\rstep 3\/100 {2}loss 2\n\r[━╸╌]+ {2}3\/100/);
+    expect(state.text).toMatch(/^\r +\rstep 3\/100 {4}loss 2\n\r[━╸╌]+ {2}3\/100/);
   });
 
   test("redraws are spared when steps are quick, but not the last", () => {

@@ -17,6 +17,7 @@ import { diskForecast } from "../runs/disk.ts";
 import { kindOf } from "../runs/kinds.ts";
 import { availableMemory, fitsText, openGpu, openToForecast } from "../runs/open-gpu.ts";
 import { forecastTable, openSources, readRecipe } from "../runs/prepare.ts";
+import { checkRecipeFiles } from "../sources/file-names.ts";
 import { statusLine } from "../terminal/status-line.ts";
 import { packageVersion } from "../version.ts";
 import { planPublished } from "./recipe.ts";
@@ -39,6 +40,7 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   const { flags } = args;
   const { recipe, notes } = await readRecipe(args, method);
   const both = recipe as SftRecipe | GrpoRecipe;
+  checkRecipeFiles(both);
   const opened = await rewardsOf(both);
   const environment = await environmentOf(both);
   await environment?.close(); // its schemas are part of prompts

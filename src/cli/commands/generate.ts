@@ -1,7 +1,8 @@
+import { existsSync } from "node:fs";
 import { basename, dirname, resolve } from "node:path";
 import { readRows } from "../../data/dataset.ts";
 import type { NumberedRow } from "../../data/rows.ts";
-import { AbortError, DataError, UnsupportedError } from "../../errors.ts";
+import { AbortError, DataError, NotFoundError, UnsupportedError } from "../../errors.ts";
 import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import {
   loadText,
@@ -154,6 +155,8 @@ function generate(asked: Asked, signal: AbortSignal): Promise<number> {
 
 async function answer(asked: Asked, signal: AbortSignal): Promise<number> {
   const { file, output, n } = asked;
+  if (file !== null && !existsSync(file))
+    throw new NotFoundError(`Cannot read prompts from ${file}: there is no such file`);
   const status = statusLine();
   const { prepared, sources } = await openText(asked.model, signal, status);
   const settings = settingsOf(prepared.defaults, asked.settings, SEED);

@@ -17,6 +17,7 @@ import { announce, STOPPING, startRun } from "../runs/run.ts";
 import { timesStore } from "../runs/tuning.ts";
 import { dryRun } from "../sources/dry-run.ts";
 import { type OpenedEnvironment, openEnvironment } from "../sources/environment.ts";
+import { checkRecipeFiles } from "../sources/file-names.ts";
 import { openRewards } from "../sources/rewards.ts";
 import { interruptible } from "../terminal/interrupt.ts";
 
@@ -27,6 +28,7 @@ const RUN_LOCK = "qwench";
 export function runTrain(args: ParsedArgs, method?: Method): Promise<number> {
   return interruptible(async (signal) => {
     const parsed = await readRecipe(args, method!);
+    if (args.flags.dry_run === undefined) checkRecipeFiles(parsed.recipe as SftRecipe | GrpoRecipe);
     if (args.flags.dry_run === undefined) return train(method!, parsed, signal);
     return dryRun(args, method!, parsed, (tiny) => train(method!, tiny, signal));
   }, STOPPING);

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { NotFoundError } from "../../errors.ts";
 import type { Gpu } from "../../gpu/device.ts";
@@ -19,6 +20,7 @@ import { formatBytes } from "../../text/bytes.ts";
 import { renderTable } from "../../text/tables.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
 import { embeddedRecipe } from "../sources/embedded.ts";
+import { isFileLike } from "../sources/file-names.ts";
 import { nodeHost } from "../sources/node-host.ts";
 import { checkStages, publishedRecipe, readPublished } from "../sources/published.ts";
 
@@ -50,6 +52,10 @@ export async function readRecipe<M extends Method>(
     return parsed;
   }
   const [file] = positional;
+  if (file !== undefined && !existsSync(file)) {
+    const what = isFileLike(file) ? NotFoundError : UsageError;
+    throw new what(`Cannot read recipe ${file}: there is no such file. A recipe is a YAML file, or --recipe NAME`);
+  }
   if (file === undefined) {
     if (["model_name_or_path", "dataset_name", "datasets"].some((name) => name in overrides))
       return parseRecipe(overrides, method);

@@ -10,6 +10,7 @@ import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFile, nodeFolder } from "../../platform/node/fs.ts";
 import { openTokenizer } from "../../session/tokenizer.ts";
+import { checkFileLike } from "./file-names.ts";
 import { type CliHub, fromHub, hubName, snapshotIn } from "./hub.ts";
 
 /** A hub id: `owner/name` or `name`, and not a path. */
@@ -24,6 +25,7 @@ export async function openModelFolder(nameOrPath: string, revision: string, hub:
       );
     return nodeFolder(snapshotIn(nameOrPath));
   }
+  checkFileLike(nameOrPath, "load");
   if (!HUB_ID.test(nameOrPath))
     throw new NotFoundError(`Cannot load ${nameOrPath}: there is no such folder, and it is not a hub id (owner/name)`);
   return fromHub(hub, (options) => downloadModel(hubName(nameOrPath), { ...options, revision }));
@@ -56,6 +58,7 @@ export async function openBaseOf(adapter: Folder, base: string, revision: string
 export async function openChatTemplate(nameOrPath: string, hub: CliHub): Promise<string> {
   if (existsSync(nameOrPath) && !statSync(nameOrPath).isDirectory())
     return nodeFolder(dirname(nameOrPath)).readText(basename(nameOrPath));
+  checkFileLike(nameOrPath, "read the chat template");
   let folder: Folder;
   if (existsSync(nameOrPath)) folder = nodeFolder(nameOrPath);
   else if (HUB_ID.test(nameOrPath)) {
@@ -97,6 +100,7 @@ export async function openRows(
     if (!statSync(name).isDirectory()) return readRows(await nodeFile(name));
     return rowsOfFiles(nodeFolder(name), await splitFiles(nodeFolder(name), split));
   }
+  checkFileLike(name, "read rows from");
   if (!HUB_ID.test(name))
     throw new NotFoundError(
       `Cannot read rows from ${name}: there is no such file or folder, and it is not a hub id (owner/name)`,

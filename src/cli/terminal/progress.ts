@@ -41,8 +41,25 @@ const first = METRICS.map(({ name }) => name);
 /** names that appear only in metrics.jsonl, because a GRPO log has about forty */
 const unsaid =
   /^(eval_)?(rewards\/.*\/std|completions\/(min|max)_.*|completions\/mean_terminated.*|clip_ratio\/(low|high)_.*)$/;
-/** least time between two redraws: a terminal over a network is slow */
-const redrawMs = 100;
+/** short names of a log line; metrics.jsonl has TRL's */
+const SHORT: Readonly<Record<string, string>> = {
+  mean_token_accuracy: "accuracy",
+  "completions/mean_length": "length",
+  "completions/clipped_ratio": "clipped",
+  learning_rate: "lr",
+  "rewards/accuracies": "accuracy",
+  "rewards/margins": "margin",
+  tokens_per_second: "tok/s",
+  num_tokens: "tokens",
+};
+/** names that a line has before any other */
+const leading = ["reward", "rewards/accuracies", "rewards/margins", "loss", "completions/mean_length", "kl"];
+const byFunction = /^(eval_)?rewards\/.+\/mean$/;
+/** columns of a log line in a file or a pipe, and the least of a number */
+const logWidth = 80;
+const numberWidth = 5;
+/** least time between two redraws, 5 a second: a terminal over a network is slow */
+const redrawMs = 200;
 /** weight of the newest step in the moving averages of time and tokens */
 const newest = 0.2;
 
@@ -63,6 +80,8 @@ export class Progress {
   #lastAt: number;
   #drawnAt = Number.NEGATIVE_INFINITY;
   #drawnWidth = 0;
+  /** widest number of each name in log lines so far, so that columns stay aligned */
+  readonly #widths = new Map<string, number>();
   #secondsPerStep: number | null = null;
   #tokensPerStep: number | null = null;
 
@@ -110,16 +129,35 @@ export class Progress {
     if (this.#tty && at - this.#drawnAt >= redrawMs) this.#draw(at);
   }
 
-  /** Prints a log as a separate line, above the bar if there is one. */
+  /**
+   * Prints a log as a separate line, above the bar if there is one: the most important numbers, in aligned columns, as many as
+   * fit the terminal, or 80 columns. metrics.jsonl has all of them.
+   */
   log(record: Readonly<Record<string, unknown>>): void {
+    const { total, stream } = this.#options;
     const parts = Object.keys(record)
       .filter((name) => name !== "step" && typeof record[name] === "number" && !unsaid.test(name))
       .sort((a, b) => rank(a) - rank(b))
-      .map((name) => `${spoken(name)} ${formatNumber(record[name])}`);
-    const head = `step ${record.step ?? this.#step}/${this.#options.total}`;
+      .map((name) => {
+        const text = formatNumber(record[name]);
+        const width = Math.max(numberWidth, text.length, this.#widths.get(name) ?? 0);
+        this.#widths.set(name, width);
+        return { name, text: `${spoken(name)} ${text.padEnd(width)}` };
+      });
+    const head = `step ${record.step ?? this.#step}/${total}`.padEnd(6 + 2 * `${total}`.length);
     const left = this.secondsLeft;
     const tail = !this.#tty && left !== null && left > 0 ? [`${formatSeconds(left)} left`] : [];
-    this.message([head, ...parts, ...tail].join("  "));
+    const room = this.#tty ? stream.columns || logWidth : logWidth;
+    // the most important ones take their room first; shown are they in the usual order
+    let free = room - [head, ...tail].join("  ").length;
+    const chosen = new Set<string>();
+    for (const { name, text } of [...parts].sort((a, b) => weight(a.name) - weight(b.name))) {
+      if (text.length + 2 > free && chosen.size > 0) continue;
+      chosen.add(name);
+      free -= text.length + 2;
+    }
+    const shown = parts.filter(({ name }) => chosen.has(name)).map(({ text }) => text);
+    this.message([head, ...shown, ...tail].join("  ").trimEnd());
   }
 
   /** Prints a line without disturbing the bar. */
@@ -193,16 +231,26 @@ export function barLine(facts: readonly string[], share: number, width: number):
   return `${"━".repeat(whole)}${half}${"╌".repeat(room - whole - half.length)}  ${text}`;
 }
 
+/** Order in which names take the room of a line. */
+function weight(name: string): number {
+  const plain = name.replace(/^eval_/, "");
+  if (leading.includes(plain)) return leading.indexOf(plain);
+  if (byFunction.test(name)) return leading.length;
+  return leading.length + 1 + rank(name);
+}
+
 /** Position in a log line. Names with equal positions keep their order. */
 function rank(name: string): number {
-  if (name.startsWith("rewards/")) return 1;
+  if (byFunction.test(name)) return 1;
   return first.includes(name) ? 2 * first.indexOf(name) : 2 * first.length;
 }
 
 /** `correctness` for `rewards/correctness_reward_func/mean`: short for a log line; metrics.jsonl has the full name. */
 function spoken(name: string): string {
   const [, evaluated, fn] = /^(eval_)?rewards\/(.+)\/mean$/.exec(name) ?? [];
-  return fn === undefined ? name : `${evaluated ?? ""}${rewardName(fn)}`;
+  if (fn !== undefined) return `${evaluated ?? ""}${rewardName(fn)}`;
+  const [, before, plain] = /^(eval_)?(.+)$/.exec(name)!;
+  return Object.hasOwn(SHORT, plain) ? `${before ?? ""}${SHORT[plain]}` : name;
 }
 
 function average(before: number | null, value: number): number {

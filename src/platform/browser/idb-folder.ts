@@ -1,9 +1,12 @@
-import { createStore, type UseStore } from "idb-keyval";
+import { createStore } from "idb-keyval";
 import { FormatError, NotFoundError } from "../../errors.ts";
 import { type AppendableFolder, checkRange, concat, decodeText } from "../../io/memory-folder.ts";
 import { checkFileName } from "../../io/names.ts";
 import type { ByteSource } from "../../io/storage.ts";
 import { explainStorage } from "./quota.ts";
+
+/** idb-keyval's access to a store; its own type would make the package's types depend on it. */
+type UseStore = <T>(mode: IDBTransactionMode, work: (store: IDBObjectStore) => T | PromiseLike<T>) => Promise<T>;
 
 /** A file's entry, at the key `["file", path]`. Its bytes are at `["part", id, n]`, so renaming moves only entries. */
 interface Entry {

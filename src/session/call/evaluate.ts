@@ -147,7 +147,7 @@ async function* run(host: CallHost, call: EvaluateCall, signal: AbortSignal): As
     };
   } finally {
     await (pool as CodePool | null)?.end();
-    await gpu.clear();
+    await gpu.clear().catch(() => {}); // a lost device has said so already
   }
 }
 

@@ -82,7 +82,7 @@ async function* write(host: CallHost, call: ExportCall, signal: AbortSignal): As
     yield { type: "file", name };
   }
   if (call.check ?? true) {
-    const { gpu } = call.gpu ? { gpu: call.gpu } : await host.openGpu();
+    const { gpu } = call.gpu ? { gpu: call.gpu.again() } : await host.openGpu();
     const onProgress = (what: string, done: number, total: number) => narrator.report(what, done, total, "bytes");
     const check = yield* narrator.during(checkExport(gpu, source, output, request, { signal, onProgress }));
     const passed = exportPassed(check);

@@ -74,7 +74,7 @@ async function* write(host: CallHost, call: GenerateCall, signal: AbortSignal): 
     }
     yield { type: "end", prompts: prompts.length, responses, tokens, seconds: (performance.now() - began) / 1000 };
   } finally {
-    await gpu.clear();
+    await gpu.clear().catch(() => {}); // a lost device has said so already
   }
 }
 

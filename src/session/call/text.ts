@@ -24,7 +24,7 @@ export interface ModelCall {
   load_in_8bit?: boolean;
   /** replaces the tokenizer's chat template */
   chat_template?: string;
-  /** an open device; default: one that all calls share */
+  /** an open device, whose kernels are used and whose tensors stay; default: one that all calls share */
   gpu?: Gpu;
   /** ends the work; the call throws `AbortError` */
   signal?: AbortSignal;
@@ -74,7 +74,7 @@ export async function* openText(
 ): AsyncGenerator<CallProgress, OpenedText> {
   const following = { signal, report: narrator.report };
   const folders = yield* narrator.during(openFolders(host, call, following));
-  const opened = call.gpu ? { gpu: call.gpu, available: null } : await host.openGpu();
+  const opened = call.gpu ? { gpu: call.gpu.again(), available: null } : await host.openGpu();
   const { gpu, available } = opened;
   if (host.tuning) await recallTuning(gpu, host.tuning);
   const type = call.load_in_4bit ? "nf4" : call.load_in_8bit ? "int8" : null;

@@ -44,7 +44,7 @@ export interface TrainCall<M extends Method = Method> {
   environment?: Environment;
   /** replaces the tokenizer's chat template */
   chat_template?: string;
-  /** an open device; default: one that all calls share */
+  /** an open device, whose kernels are used and whose tensors stay; default: one that all calls share */
   gpu?: Gpu;
   /** stops at the next step boundary: a checkpoint is saved, and the call throws `AbortError` */
   signal?: AbortSignal;
@@ -164,13 +164,18 @@ async function* trainThere<M extends Method>(
   const rewards = await rewardsOf(host, call, recipe);
   const narrator = new Narrator();
   const following = { signal, report: narrator.report };
-  const { gpu, describe, available } = call.gpu
-    ? { gpu: call.gpu, describe: call.gpu.adapterName, available: null }
-    : await host.openGpu();
-  const environment =
-    call.environment ??
-    ("environment" in recipe && recipe.environment !== null ? await host.environment(recipe.environment) : null);
+  let gpu: Gpu | null = null;
+  let own: { close(): Promise<void> } | null = null;
   try {
+    const opened = call.gpu
+      ? { gpu: call.gpu.again(), describe: call.gpu.adapterName, available: null }
+      : await host.openGpu();
+    const { describe, available } = opened;
+    gpu = opened.gpu;
+    const named = "environment" in recipe ? recipe.environment : null;
+    const loaded = !call.environment && named !== null ? await host.environment(named) : null;
+    own = loaded;
+    const environment = call.environment ?? loaded;
     const given = await givenOf(host, call, recipe, following);
     const sources = {
       ...(yield* narrator.during(openSources(host, recipe, gpu, following, given))),
@@ -209,9 +214,9 @@ async function* trainThere<M extends Method>(
     }
     await journal.end(null);
   } finally {
-    await gpu.clear();
+    await gpu?.clear().catch(() => {}); // a lost device has said so already
     await rewards?.close();
-    if (!call.environment && environment) await (environment as Environment & { close(): Promise<void> }).close();
+    await own?.close();
   }
 }
 

@@ -52,7 +52,7 @@ describe("what a call refuses, before it opens a GPU", () => {
     ],
     ["evaluation rows that are never used", sft({ eval: rows }), /eval_strategy is no: set it to steps or epoch/],
     ["evaluation without rows", sft({ recipe: { eval_strategy: "epoch" } }), /there are no rows for it/],
-    ["a missing model", sft({ model: "./nowhere" }), /there is no such folder/],
+    ["a missing model", sft({ model: "./nowhere" }), /there is no such file or folder/],
     ["a missing checkpoint", sft({ resume: true, output: memoryFolder("empty") }), /empty/],
   ])("%s", async (_, call, message) => {
     await expect(eventsOf(train({ output: memoryFolder("out"), ...call }))).rejects.toThrow(message);
