@@ -14,6 +14,8 @@ export interface Draft {
   forms?: Partial<Record<Method, KeptForm>>;
   /** whether the user chose the held-out problems, which otherwise follow the data */
   touched?: boolean;
+  /** the run whose adapter the first phase continues from */
+  continues?: { id: string; name: string } | null;
 }
 
 /** The fields of a recipe form. `preset`: the recipe that it began with, "" after an edit. */
@@ -61,7 +63,8 @@ export function jobOf(draft: Draft): Job | string {
   if (!model) return "Choose a model.";
   if (!data) return "Choose the data to train on.";
   const phases = METHODS_OF[method].map((one) => ({ method: one, data: dataFor(data, one), recipe: recipes[one] }));
-  return { name: draft.name.trim() || nameOf(model, data), model, phases, evaluate };
+  const name = draft.name.trim() || nameOf(model, data);
+  return { name, model, phases, evaluate, ...(draft.continues && { continues: draft.continues.id }) };
 }
 
 /** The job of the first button: SFT for the format, then GRPO for correct answers. */

@@ -48,7 +48,14 @@ export function dataPicker(
   offered: { file: File | null; method: MethodChoice; data?: DataChoice },
 ): DataPicker {
   const { data = null } = offered;
-  let kind: Kind = offered.file ? "file" : data?.kind === "hub" ? "gsm8k" : data?.kind === "file" ? "file" : "embedded";
+  let kind: Kind = offered.file
+    ? "file"
+    : data?.kind === "hub"
+      ? "gsm8k"
+      : data?.kind === "file" || data?.kind === "stored"
+        ? "file"
+        : "embedded";
+  const kept = data?.kind === "stored" ? data : null;
   let { method } = offered;
   let file = data?.kind === "file" ? data.file : offered.file;
   let columns: Record<string, string> | null = data?.kind === "file" ? (data.columns ?? null) : null;
@@ -60,7 +67,8 @@ export function dataPicker(
   const source = (): DataChoice => {
     if (kind === "embedded") return { kind };
     if (kind === "gsm8k") return GSM8K;
-    return file && columns ? { kind: "file", file, columns } : null;
+    if (!file) return kept;
+    return columns ? { kind: "file", file, columns } : null;
   };
   const tell = () => changed(source());
 
@@ -117,6 +125,10 @@ export function dataPicker(
       detail,
       picker && h("p", { class: "about" }, "JSONL, CSV or Parquet. The file stays on this machine."),
       picker,
+      !file &&
+        kept &&
+        kind === "file" &&
+        h("p", { class: "about" }, "The rows of the earlier run are kept in storage."),
       file &&
         kind === "file" &&
         h(

@@ -41,6 +41,8 @@ export interface Job {
   phases: Phase[];
   /** held-out problems to solve before the first phase and after each phase; null: none */
   evaluate: { data: DataSource; problems: number } | null;
+  /** the run whose newest adapter the first phase continues from; `create` copies it */
+  continues?: string | null;
 }
 
 /** The browser's GPU. */
@@ -58,8 +60,16 @@ export interface DeviceInfo {
 export interface Evaluation {
   stage: "base" | Method;
   phase: number;
+  /** the step of a checkpoint that was evaluated; absent: the end of its phase, or the start */
+  step?: number;
   accuracy: number;
   problems: SolvedProblem[];
+}
+
+/** A saved state of a run. `step` counts from 1 within its phase. */
+export interface SavedStep {
+  phase: number;
+  step: number;
 }
 
 /** Events of a run. Steps count from 1 within a phase. */
@@ -356,6 +366,15 @@ export interface Trainer {
     start(id: string, options?: { signal?: AbortSignal }): Stream<RunEvent>;
     /** Ends a paused or interrupted run at its last checkpoint: status "stopped". Its adapter and history are kept. */
     stop(id: string): Promise<void>;
+    /** The saved states of a run that is not training, the newest first. */
+    checkpoints(id: string): Promise<SavedStep[]>;
+    /**
+     * Solves a job's held-out problems with a saved state, and keeps the result. Events: progress, then evaluated.
+     *
+     * @param options.at default: the newest
+     * @throws {BusyError} the run is training
+     */
+    evaluate(id: string, options?: { signal?: AbortSignal; at?: SavedStep }): Stream<RunEvent>;
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;

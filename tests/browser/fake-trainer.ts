@@ -127,6 +127,24 @@ export function createTrainer(): Trainer {
       },
       start: (id, { signal } = {}) => start(id, signal, lose),
       stop: async (id) => change(id, (run) => (run.status = "stopped")),
+      checkpoints: async (id) =>
+        found(id)
+          .phases.flatMap(({ global_step: step }, phase) => (step > 0 ? [{ phase, step }] : []))
+          .reverse(),
+      async *evaluate(id, { at } = {}) {
+        const run = found(id);
+        const { phase, step } = at ?? { phase: run.phase, step: run.phases[run.phase].global_step };
+        for (let done = 0; done <= 40; done += 10) {
+          yield { type: "progress", what: "held-out problems", done, total: 40, unit: "problems" };
+          await later(stepTime / 4);
+        }
+        const event: RunEvent = {
+          type: "evaluated",
+          evaluation: { ...evaluationOf(run.phases[phase].method, phase, 40), step },
+        };
+        note(id, event);
+        yield event;
+      },
     },
     chat,
     export: async (id, kind) => {

@@ -16,6 +16,8 @@ import type {
 } from "../../src/client/types.ts";
 import type { TrainerService, WorkerOptions } from "../../src/client/wire.ts";
 import { QwenchError, RecipeError } from "../../src/errors.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../src/io/peft.ts";
+import { ranges } from "../../src/platform/browser/opfs-folder.ts";
 import { checkSecure } from "../../src/platform/browser/secure.ts";
 import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
@@ -31,6 +33,7 @@ import { previewRows } from "./preview.ts";
 import { formatForm, formFields, nameOfData, nameOfModel, parseForm, phaseRecipe, phaseYaml } from "./recipes.ts";
 import { reporting, stoppable } from "./reporting.ts";
 import { trainRun } from "./run.ts";
+import { evaluateRun, savedSteps } from "./run-evaluation.ts";
 import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
 import { removeOldExports, removeRun, removeStored, storageUsage } from "./storage.ts";
 
@@ -106,6 +109,9 @@ export class TrainerSession implements TrainerService {
       if (status === "running") throw new QwenchError("Cannot stop a run while it is training: pause it first");
       if (status !== "finished") await this.store.change(id, { status: "stopped" });
     },
+    checkpoints: async (id) => savedSteps(await this.store.get(id), this.store),
+    evaluate: (id, { signal, at } = {}) =>
+      stoppable((own) => evaluateRun({ id, at, runs: this.store, ...this.parts, signal: own }), signal),
   };
 
   download(source: ModelSource | DataSource, { signal, as }: Asked & { as?: "model" | "data" } = {}): Stream<RunEvent> {
@@ -153,6 +159,12 @@ export class TrainerSession implements TrainerService {
     const kept = await library.keep(job);
     const id = `${Date.now().toString(36)}-${crypto.randomUUID().slice(0, 8)}`;
     const data = [...new Set(job.phases.map((phase) => nameOfData(phase.data)))].join(", ");
+    if (job.continues) {
+      const from = await newestAdapter(await this.store.get(job.continues), this.store);
+      const to = this.store.folder(id, -1); // before the first phase
+      for (const name of [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE])
+        await to.write(name, ranges(await from.open(name)));
+    }
     await this.store.put(
       newRun(id, kept, { model: nameOfModel(job.model), data, recipes: await Promise.all(recipes.map(phaseYaml)) }),
     );
