@@ -42,7 +42,7 @@ export function missionDraft(presets: readonly Preset[]): Draft | null {
 
 /** The choices of a published recipe; null: it has no model and rows of its own. */
 export function publishedDraft({ id, name, method, recipe, job }: Preset): Draft | null {
-  if (!job || job.data.kind !== "hub") return null;
+  if (job?.data.kind !== "hub") return null;
   return {
     name: "",
     model: job.model,

@@ -47,18 +47,9 @@ export function dataPicker(
   changed: (data: DataChoice) => void,
   offered: { file: File | null; method: MethodChoice; data?: DataChoice },
 ): DataPicker {
-  const { data = null } = offered;
-  let kind: Kind = offered.file
-    ? "file"
-    : data?.kind === "hub"
-      ? "gsm8k"
-      : data?.kind === "file" || data?.kind === "stored"
-        ? "file"
-        : "embedded";
-  const kept = data?.kind === "stored" ? data : null;
   let { method } = offered;
-  let file = data?.kind === "file" ? data.file : offered.file;
-  let columns: Record<string, string> | null = data?.kind === "file" ? (data.columns ?? null) : null;
+  let { kind, file, columns } = firstOf(offered);
+  const kept = offered.data?.kind === "stored" ? offered.data : null;
   let preview: DataPreview | null = null;
   let problem: string | null = null;
   let asked = 0;
@@ -129,13 +120,7 @@ export function dataPicker(
         kept &&
         kind === "file" &&
         h("p", { class: "about" }, "The rows of the earlier run are kept in storage."),
-      file &&
-        kind === "file" &&
-        h(
-          "p",
-          { class: "about", role: "status" },
-          `${file.name}, ${formatFileSize(file.size)}${preview?.count ? `, ${formatCount(preview.count)} rows` : ""}`,
-        ),
+      file && kind === "file" && fileLine(file, preview),
       waiting && h("p", { class: "about" }, "Reading the first rows …"),
       problem && h("p", { class: "wrong", role: "alert" }, problem),
       preview?.problem && kind === "file" && !columns && h("p", { class: "wrong", role: "alert" }, preview.problem),
@@ -172,6 +157,22 @@ export function dataPicker(
       else show();
     },
   };
+}
+
+/** What the picker shows first. */
+function firstOf({ file, data = null }: { file: File | null; data?: DataChoice }): {
+  kind: Kind;
+  file: File | null;
+  columns: Record<string, string> | null;
+} {
+  if (file || data?.kind === "stored") return { kind: "file", file, columns: null };
+  if (data?.kind === "file") return { kind: "file", file: data.file, columns: data.columns ?? null };
+  return { kind: data?.kind === "hub" ? "gsm8k" : "embedded", file: null, columns: null };
+}
+
+function fileLine({ name, size }: File, preview: DataPreview | null): HTMLElement {
+  const rows = preview?.count ? `, ${formatCount(preview.count)} rows` : "";
+  return h("p", { class: "about", role: "status" }, `${name}, ${formatFileSize(size)}${rows}`);
 }
 
 /** Shows the row format and the column mapping. @param set receives the chosen columns, by Qwench's names */
