@@ -40,12 +40,12 @@ interface DataPicker {
   setMethod(method: MethodChoice): void;
 }
 
-/** @param offered a file to begin with, or the rows that the user chose before */
+/** @param offered a file to begin with, or the rows that the user chose before; `lost`: a file that must be chosen again */
 export function dataPicker(
   app: App,
   signal: AbortSignal,
   changed: (data: DataChoice) => void,
-  offered: { file: File | null; method: MethodChoice; data?: DataChoice },
+  offered: { file: File | null; method: MethodChoice; data?: DataChoice; lost?: boolean },
 ): DataPicker {
   let { method } = offered;
   let { kind, file, columns } = firstOf(offered);
@@ -160,12 +160,12 @@ export function dataPicker(
 }
 
 /** What the picker shows first. */
-function firstOf({ file, data = null }: { file: File | null; data?: DataChoice }): {
+function firstOf({ file, data = null, lost = false }: { file: File | null; data?: DataChoice; lost?: boolean }): {
   kind: Kind;
   file: File | null;
   columns: Record<string, string> | null;
 } {
-  if (file || data?.kind === "stored") return { kind: "file", file, columns: null };
+  if (file || lost || data?.kind === "stored") return { kind: "file", file, columns: null };
   if (data?.kind === "file") return { kind: "file", file: data.file, columns: data.columns ?? null };
   return { kind: data?.kind === "hub" ? "gsm8k" : "embedded", file: null, columns: null };
 }

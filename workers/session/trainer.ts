@@ -102,8 +102,10 @@ export class TrainerSession implements TrainerService {
     remove: (id) => removeRun(id, this.store),
     rename: (id, name) => this.store.change(id, { name }),
     create: (job) => this.create(job),
-    start: (id, asked) =>
-      stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal),
+    start: (id, asked) => {
+      this.known.forgetModels(); // the run downloads its model
+      return stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal);
+    },
     stop: async (id) => {
       const { status } = await this.store.get(id);
       if (status === "running") throw new QwenchError("Cannot stop a run while it is training: pause it first");
