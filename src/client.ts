@@ -119,6 +119,8 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
       create: (job) => call(() => remote.runs.create(job)),
       start: (id, asked) => stream(() => remote.runs.start(id, asked)),
       stop: (id) => call(() => remote.runs.stop(id)),
+      pack: (id) => call(() => remote.runs.pack(id)),
+      unpack: (file) => call(() => remote.runs.unpack(file)),
       checkpoints: (id) => call(() => remote.runs.checkpoints(id)),
       evaluate: (id, asked) => stream(() => remote.runs.evaluate(id, asked)),
     },

@@ -8,6 +8,7 @@ import { problemLine } from "../parts/notice.ts";
 import { progressBar } from "../parts/progress.ts";
 import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
+import { saveFile } from "../save-file.ts";
 import { begin } from "../start/begin.ts";
 import { draftOfJob } from "./draft-of-job.ts";
 
@@ -37,6 +38,7 @@ export function runActions(app: App, run: Run, signal: AbortSignal): HTMLElement
   const change = button("Change and train", () => showDraft(false));
   const go = button("Continue from this adapter", () => showDraft(true));
   const evaluate = button("Evaluate now", () => offerSteps());
+  const pack = button("Export this run", async () => saveFile(await app.trainer.runs.pack(run.id)));
   const stop = button("Stop and evaluate", () => stopAndEvaluate());
 
   const solve = async (at?: SavedStep) => {
@@ -90,9 +92,10 @@ export function runActions(app: App, run: Run, signal: AbortSignal): HTMLElement
     const solvable = record.job.evaluate !== null;
     again.hidden = busy;
     go.hidden = busy || !started;
+    pack.hidden = busy;
     evaluate.hidden = busy || !started || !solvable;
     stop.hidden = run.activity !== "working" || !solvable;
   });
-  const list = h("div", { class: "actions" }, stop, evaluate, again, change, go);
+  const list = h("div", { class: "actions" }, stop, evaluate, again, change, go, pack);
   return h("details", { class: "more run-more" }, h("summary", {}, "More"), list, choices, said);
 }

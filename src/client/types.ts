@@ -366,6 +366,10 @@ export interface Trainer {
     start(id: string, options?: { signal?: AbortSignal }): Stream<RunEvent>;
     /** Ends a paused or interrupted run at its last checkpoint: status "stopped". Its adapter and history are kept. */
     stop(id: string): Promise<void>;
+    /** A run as one file: its record and adapters, without checkpoints, for `unpack` in another browser. */
+    pack(id: string): Promise<ExportedFile>;
+    /** Adds a packed run to the history, where it can be looked at and continued from. @returns its new id; @throws {FormatError} */
+    unpack(file: File): Promise<string>;
     /** The saved states of a run that is not training, the newest first. */
     checkpoints(id: string): Promise<SavedStep[]>;
     /**

@@ -14,7 +14,7 @@ import type {
   Trainer,
 } from "../../src/client/types.ts";
 import { wordProblems } from "../../src/data/sets/word-problems.ts";
-import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
+import { BusyError, FormatError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import published from "../../workers/session/published.json" with { type: "json" };
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
@@ -127,6 +127,10 @@ export function createTrainer(): Trainer {
       },
       start: (id, { signal } = {}) => start(id, signal, lose),
       stop: async (id) => change(id, (run) => (run.status = "stopped")),
+      pack: async (id) => ({ name: `${found(id).name}-run.zip`, type: "application/zip", blob: new Blob([id]) }),
+      unpack: async ({ name }) => {
+        throw new FormatError(`Cannot import ${name}: it is no archive`);
+      },
       checkpoints: async (id) =>
         found(id)
           .phases.flatMap(({ global_step: step }, phase) => (step > 0 ? [{ phase, step }] : []))
