@@ -125,7 +125,7 @@ function figures(plan: JobPlan | null, doing: string | null): HTMLElement {
   ];
   return h(
     "dl",
-    { class: "figures" },
+    { class: "plan-figures" },
     ...rows.map(([name, value, detail]) =>
       h(
         "div",
