@@ -30,7 +30,7 @@ const shown = (page: Page, pattern: RegExp) =>
   );
 const field = async (page: Page, name: string) =>
   (await page.waitForSelector(`::-p-aria([name="${name}"][role="textbox"])`))!;
-const valueOf = async (page: Page, name: string) =>
+const textIn = async (page: Page, name: string) =>
   (await field(page, name)).evaluate((element) => (element as HTMLInputElement).value);
 const press = async (page: Page, name: string) =>
   (await page.waitForSelector(`::-p-aria([name="${name}"][role="button"])`))!.click();
@@ -48,13 +48,13 @@ test("choices survive another view and a reload, and a reset brings back the fir
   await to(page, "#/runs");
   await shown(page, /Import a run/);
   await to(page, "#/");
-  expect([await valueOf(page, "LoRA r"), await valueOf(page, "Name of the run")]).toEqual(["12", "Mine"]);
+  expect([await textIn(page, "LoRA r"), await textIn(page, "Name of the run")]).toEqual(["12", "Mine"]);
   await page.reload();
-  expect([await valueOf(page, "LoRA r"), await valueOf(page, "Name of the run")]).toEqual(["12", "Mine"]);
+  expect([await textIn(page, "LoRA r"), await textIn(page, "Name of the run")]).toEqual(["12", "Mine"]);
   expect(await page.$$eval(".phase-recipe", (parts) => parts.length)).toBe(1);
   await press(page, "Reset");
   await page.waitForFunction(() => document.querySelectorAll(".phase-recipe").length === 2);
-  expect(await valueOf(page, "Name of the run")).toBe("");
+  expect(await textIn(page, "Name of the run")).toBe("");
 });
 
 test("a link fills in its recipe and starts nothing; the user's own choices come back; a broken one says so", async () => {
@@ -71,13 +71,13 @@ test("a link fills in its recipe and starts nothing; the user's own choices come
   };
   await to(page, `#/recipe/${Buffer.from(JSON.stringify(recipe)).toString("base64url")}`);
   await shown(page, /nothing has started/);
-  expect(await valueOf(page, "LoRA r")).toBe("64");
-  expect(await valueOf(page, "Name of the run")).toBe("Linked");
+  expect(await textIn(page, "LoRA r")).toBe("64");
+  expect(await textIn(page, "Name of the run")).toBe("Linked");
   expect(await page.evaluate(() => location.hash)).toBe("#/");
   expect(await page.evaluate(() => JSON.parse(localStorage.getItem("fake.runs")!).length)).toBe(3); // those of the seed
   await (await page.waitForSelector('::-p-aria([name="Bring back my own choices"][role="link"])'))!.click();
   await page.waitForFunction(() => document.querySelectorAll(".phase-recipe").length === 2);
-  expect(await valueOf(page, "Name of the run")).toBe("My own");
+  expect(await textIn(page, "Name of the run")).toBe("My own");
   await to(page, "#/recipe/abc");
   await shown(page, /This link holds no recipe that this page can read/);
 });
@@ -88,7 +88,7 @@ test("a run that is too large: a way out sets its field", async () => {
   await shown(page, /It fits with:/);
   await page.click(".ways button");
   await page.waitForFunction(() => /max_completion_length":128/.test(localStorage.getItem("qwench.draft") ?? ""));
-  expect(await valueOf(page, "Max completion length, tokens").catch(() => valueOf(page, "Max completion length"))).toBe(
+  expect(await textIn(page, "Max completion length, tokens").catch(() => textIn(page, "Max completion length"))).toBe(
     "128",
   );
 });
