@@ -130,7 +130,7 @@ export async function recipeForm(
     changed();
   };
   const showFault = (text: string | null) => faultBeside(controls, general, text);
-  const checkSoon = settled(60, signal, check);
+  const checkSoon = settled(30, signal, check);
 
   const control = (field: FormField): HTMLElement => {
     const made = fieldControl(field, (value) => {

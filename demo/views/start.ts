@@ -136,7 +136,7 @@ async function own(
     summary.update(job);
   };
   /** Combines simultaneous changes into one plan. */
-  const updateSoon = settled(20, signal, update);
+  const updateSoon = settled(10, signal, update);
   const summary = summaryOf(app, signal, draft, recipes, update);
   const heldOut = heldOutChoice(draft, updateSoon);
   const level = offered ? "h1" : "h2";
