@@ -27,7 +27,6 @@ import { GpuHolder } from "./gpu.ts";
 import { Known } from "./known-rows.ts";
 import { Library } from "./library.ts";
 import { takeLock } from "./locks.ts";
-import { packRun, unpackRun } from "./packed-runs.ts";
 import { asProgress } from "./phase.ts";
 import { PRESETS } from "./presets.ts";
 import { previewRows } from "./preview.ts";
@@ -112,8 +111,8 @@ export class TrainerSession implements TrainerService {
       if (status === "running") throw new QwenchError("Cannot stop a run while it is training: pause it first");
       if (status !== "finished") await this.store.change(id, { status: "stopped" });
     },
-    pack: async (id) => packRun(await this.store.get(id), this.store),
-    unpack: async (file) => unpackRun(file, this.store),
+    pack: async (id) => (await import("./packed-runs.ts")).packRun(await this.store.get(id), this.store),
+    unpack: async (file) => (await import("./packed-runs.ts")).unpackRun(file, this.store),
     checkpoints: async (id) => savedSteps(await this.store.get(id), this.store),
     evaluate: (id, { signal, at } = {}) =>
       stoppable((own) => evaluateRun({ id, at, runs: this.store, ...this.parts, signal: own }), signal),
