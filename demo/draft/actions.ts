@@ -25,8 +25,15 @@ export function draftActions(app: App, draft: Draft, methods: () => readonly Met
   };
   const reset = () => {
     app.drafts.clear();
+    app.replaced = draft;
     app.draft = null;
-    app.announce("All choices are as at first.");
+    app.notify({
+      id: "link",
+      kind: "info",
+      text: "All choices are as at first.",
+      todo: null,
+      link: { text: "Bring back my own choices", href: "#/my-choices" },
+    });
     dispatchEvent(new HashChangeEvent("hashchange")); // shows the view again
   };
   const button = (text: string, act: () => void) =>
