@@ -15,6 +15,8 @@ export interface Draft {
   forms?: Partial<Record<Method, KeptForm>>;
   /** whether the user chose the held-out problems, which otherwise follow the data */
   touched?: boolean;
+  /** the run whose adapter the first phase continues from */
+  continues?: { id: string; name: string } | null;
 }
 
 /** The fields of a recipe form. `preset`: the recipe that it began with, "" after an edit. */
@@ -67,7 +69,8 @@ export function jobOf(draft: Draft): Job | string {
     recipe: recipes[one],
     ...modulesOf(recipes[one]),
   }));
-  return { name: draft.name.trim() || nameOf(model, data), model, phases, evaluate };
+  const name = draft.name.trim() || nameOf(model, data);
+  return { name, model, phases, evaluate, ...(draft.continues && { continues: draft.continues.id }) };
 }
 
 /** The job of the first button: SFT for the format, then GRPO for correct answers. */

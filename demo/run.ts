@@ -202,19 +202,21 @@ export class Run {
   }
 }
 
-/** Label of a stage: `after GRPO`, or the untrained model's label. */
-export function stageName({ stage }: Evaluation): string {
-  return stage === "base" ? "before" : `after ${stage.toUpperCase()}`;
+/** Label of a stage: `after GRPO`, `at step 20 of GRPO`, or the untrained model's label. */
+export function stageName({ stage, step }: Pick<Evaluation, "stage" | "step">): string {
+  if (stage === "base") return "before";
+  return step === undefined ? `after ${stage.toUpperCase()}` : `at step ${step} of ${stage.toUpperCase()}`;
 }
 
 /** Evaluations in order: the base, then after each phase. */
 export function inOrder(evaluations: readonly Evaluation[]): Evaluation[] {
-  const place = ({ stage, phase }: Evaluation) => (stage === "base" ? -1 : phase);
+  const place = ({ stage, phase, step = Number.POSITIVE_INFINITY }: Evaluation) =>
+    stage === "base" ? -1 : phase + 1 - 1 / (step + 1);
   return [...evaluations].sort((a, b) => place(a) - place(b));
 }
 
 function sameStage(a: Evaluation, b: Evaluation): boolean {
-  return a.stage === b.stage && a.phase === b.phase;
+  return a.stage === b.stage && a.phase === b.phase && a.step === b.step;
 }
 
 function logsOf(record: RunRecord, phase: number): LogRecord[] {

@@ -25,15 +25,31 @@ export function draftActions(app: App, draft: Draft, methods: () => readonly Met
   };
   const reset = () => {
     app.drafts.clear();
+    app.replaced = draft;
     app.draft = null;
-    app.announce("All choices are as at first.");
+    app.notify({
+      id: "link",
+      kind: "info",
+      text: "All choices are as at first.",
+      todo: null,
+      link: { text: "Bring back my own choices", href: "#/my-choices" },
+    });
     dispatchEvent(new HashChangeEvent("hashchange")); // shows the view again
   };
   const button = (text: string, act: () => void) =>
     h("button", { type: "button", class: "secondary", on: { click: act } }, text);
+  const { continues = null } = draft;
+  const from = continues && h("p", { class: "about" }, `Continues from the adapter of “${continues.name}”. `);
+  const afresh = button("Start with a new adapter", () => {
+    draft.continues = null;
+    app.drafts.save(draft);
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  });
   return h(
     "div",
     { class: "draft-actions" },
+    from,
+    from && afresh,
     button("Copy a link", () => void copy()),
     button("Reset", reset),
     said,

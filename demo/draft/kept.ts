@@ -16,10 +16,16 @@ interface FileStore {
   remove(key: string): Promise<void>;
 }
 
-/** A draft that was read back, and the names of files that the user must choose again. */
+/** Names of files that the browser did not keep, so that the user must choose them again. */
+export interface MissingFiles {
+  model?: string;
+  data?: string;
+}
+
+/** A draft that was read back. */
 interface Found {
   draft: Draft;
-  missing: string[];
+  missing: MissingFiles;
 }
 
 /** Keeps the draft of the start view. A browser without storage keeps nothing, and loses only that. */
@@ -56,11 +62,11 @@ export class DraftKeeper {
     try {
       const { version, draft } = JSON.parse(text);
       if (version !== VERSION) return null;
-      const missing: string[] = [];
-      const files = async (key: string, name: string) => {
+      const missing: MissingFiles = {};
+      const files = async (key: keyof MissingFiles, name: string) => {
         const found = await this.#files.get(key).catch(() => undefined);
         if (found) this.#kept.set(key, found);
-        else missing.push(name);
+        else missing[key] = name;
         return found ?? null;
       };
       const { model, data } = draft;

@@ -29,9 +29,10 @@ interface ForecastUse {
 
 export function forecast(app: App, signal: AbortSignal, use: ForecastUse): Forecast {
   const status = h("p", { class: "verdict", role: "status" });
+  const work = h("p", { class: "about" }); // not announced: it changes several times a second
   const bar = h("progress", { max: 1, "aria-label": "The forecast is being worked out" });
   const body = h("div", { class: "plan-body" });
-  const element = h("div", { class: "plan" }, status, bar, body);
+  const element = h("div", { class: "plan" }, status, work, bar, body);
   const machine = new ForecastMachine<Job>(
     (job, own) => app.trainer.forecast(job, { signal: own }),
     (state) => show(state),
@@ -47,6 +48,8 @@ export function forecast(app: App, signal: AbortSignal, use: ForecastUse): Forec
     const verdict = plan ? verdictOf(plan) : "none";
     status.dataset.verdict = state.state === "working" ? "none" : verdict;
     setText(status, statusOf(state));
+    setText(work, doing === null ? "" : `${capital(doing)} …`);
+    work.hidden = doing === null;
     bar.hidden = doing === null;
     if (share === null) bar.removeAttribute("value");
     else bar.value = share;
@@ -75,9 +78,7 @@ const VERDICTS = {
 function statusOf(state: ForecastState): string {
   if (state.state === "missing") return state.text;
   if (state.state === "wrong") return "The forecast failed.";
-  const doing = state.what === null ? "" : `${capital(state.what)} …`;
-  if (state.state === "working") return doing;
-  return [VERDICTS[verdictOf(state.plan)], doing].filter(Boolean).join(" ");
+  return state.state === "working" ? "" : VERDICTS[verdictOf(state.plan)];
 }
 
 /** @param plan null: nothing of this draft is known yet, so each figure has a placeholder */
@@ -124,7 +125,7 @@ function figures(plan: JobPlan | null, doing: string | null): HTMLElement {
   ];
   return h(
     "dl",
-    { class: "figures" },
+    { class: "plan-figures" },
     ...rows.map(([name, value, detail]) =>
       h(
         "div",

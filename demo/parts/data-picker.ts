@@ -51,26 +51,36 @@ interface Beginning {
 }
 
 /** What is chosen at first: an offered file, else what the user chose before. */
-function beginning({ file, data = null }: { file: File | null; data?: DataChoice }): Beginning {
+function beginning({ file, data = null, lost = false }: Pick<Offered, "file" | "data" | "lost">): Beginning {
   const columns = data && "columns" in data ? (data.columns ?? null) : null;
+  if (lost || data?.kind === "stored") return { kind: "file", file, hub: null, columns };
   if (file || !data || data.kind === "embedded") return { kind: file ? "file" : "embedded", file, hub: null, columns };
   if (data.kind === "file") return { kind: "file", file: data.file, hub: null, columns };
   const other = data.kind === "hub" && data.id !== GSM8K.id ? data : null;
   return { kind: other ? "hub" : "gsm8k", file, hub: other, columns };
 }
 
+interface Offered {
+  file: File | null;
+  method: MethodChoice;
+  data?: DataChoice;
+  lost?: boolean;
+  as: () => SeenAs | null;
+}
+
 /**
- * @param offered a file to begin with, or the rows that the user chose before; `as`: the model and recipe through which rows are
- * seen
+ * @param offered a file to begin with, or the rows that the user chose before; `lost`: a file that must be chosen again;
+ *   `as`: the model and recipe through which rows are seen
  */
 export function dataPicker(
   app: App,
   signal: AbortSignal,
   changed: (data: DataChoice) => void,
-  offered: { file: File | null; method: MethodChoice; data?: DataChoice; as: () => SeenAs | null },
+  offered: Offered,
 ): DataPicker {
   let { kind, file, hub, columns } = beginning(offered);
   let { method } = offered;
+  const kept = offered.data?.kind === "stored" ? offered.data : null;
   let changing = false;
   let preview: DataPreview | null = null;
   let problem: string | null = null;
@@ -81,7 +91,8 @@ export function dataPicker(
     if (kind === "embedded") return { kind };
     if (kind === "gsm8k") return GSM8K;
     if (kind === "hub") return hub && { ...hub, ...(columns && { columns }) };
-    return file && columns ? { kind: "file", file, columns } : null;
+    if (!file) return kept;
+    return columns ? { kind: "file", file, columns } : null;
   };
   const tell = () => changed(source());
 
@@ -144,6 +155,10 @@ export function dataPicker(
     const shown = { kind, file, preview, problem, columns, changing, method };
     fill(
       detail,
+      kind === "file" &&
+        !file &&
+        kept &&
+        h("p", { class: "about" }, "The rows of the earlier run are kept in storage."),
       ...about(shown, change, take),
       now && seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal),
     );

@@ -133,7 +133,7 @@ export async function recipeForm(
     changed();
   };
   const showFault = faultsBeside(controls, general);
-  const checkSoon = settled(60, signal, check);
+  const checkSoon = settled(30, signal, check);
 
   const put = (name: string, value: unknown) => {
     if (value === undefined) delete values[name];

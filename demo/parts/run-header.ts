@@ -3,6 +3,7 @@ import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
 import { h, setIdle, setText } from "../dom.ts";
 import type { Activity, Run } from "../run.ts";
+import { runActions } from "../runs/actions.ts";
 import { confirm } from "./dialog.ts";
 
 /** A run's status in a few words. */
@@ -78,5 +79,6 @@ export function runHeader(app: App, run: Run, here: "training" | "result", signa
       ),
       actions,
     ),
+    runActions(app, run, signal),
   );
 }

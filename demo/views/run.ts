@@ -1,5 +1,6 @@
+import type { Evaluation } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
-import { counted, formatShare } from "../../src/text/numbers.ts";
+import { counted, formatNumber, formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
 import { plainWords } from "../errors/words.ts";
 import { completions } from "../parts/completions.ts";
@@ -8,7 +9,7 @@ import { phaseCharts } from "../parts/run-charts.ts";
 import { runHeader } from "../parts/run-header.ts";
 import { stages } from "../parts/stages.ts";
 import { judgeKeyLine } from "../reward/key-line.ts";
-import { inOrder, type Run } from "../run.ts";
+import { inOrder, type Run, stageName } from "../run.ts";
 import { answersNow } from "../watch/answers.ts";
 import type { ShowView } from "./view.ts";
 
@@ -100,12 +101,17 @@ function remarks(run: Run, signal: AbortSignal): HTMLElement {
   return element;
 }
 
+/** The step that a figure was measured at, unless its label says it. */
+function stepsOf({ phases }: Run["record"], { phase, step }: Evaluation): string {
+  return step === undefined ? ` (step ${formatNumber(phases[phase].global_step)})` : "";
+}
+
 function resultBanner({ id, record }: Run): HTMLElement {
   const all = inOrder(record.evaluations);
   const [first, last] = [all[0], all.at(-1)];
   const text =
     first && last && first !== last
-      ? `The model solved ${formatShare(first.accuracy)} of ${first.problems.length} held-out problems before, and ${formatShare(last.accuracy)} after training.`
+      ? `The model solved ${formatShare(first.accuracy)} of ${first.problems.length} held-out problems ${stageName(first)}, and ${formatShare(last.accuracy)} ${stageName(last)}${stepsOf(record, last)}.`
       : "The adapter is kept.";
   return h(
     "div",

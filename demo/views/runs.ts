@@ -5,6 +5,7 @@ import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
 import type { Comparing } from "../compare/compare.ts";
 import { fill, h } from "../dom.ts";
+import { filePicker } from "../parts/choice.ts";
 import { confirm } from "../parts/dialog.ts";
 import { STATUS_WORDS } from "../parts/run-header.ts";
 import type { View } from "./view.ts";
@@ -47,7 +48,16 @@ export function runsView(app: App, signal: AbortSignal): View {
     await compare([...ticked]);
   };
   app.stored.watch(signal, () => void show().catch((error) => app.report("runs", error)));
-  return { title: "Runs", element: h("div", { class: "view runs" }, h("h1", {}, "Runs"), list, curves) };
+  const open = async ([file]: File[]) => {
+    try {
+      location.hash = `#/runs/${encodeURIComponent(await app.trainer.runs.unpack(file))}`;
+    } catch (error) {
+      app.report("import", error);
+    }
+  };
+  const picker = filePicker("Import a run …", { accept: ".zip" }, (files) => void open(files));
+  const heading = h("div", { class: "own-heading" }, h("h1", {}, "Runs"), picker);
+  return { title: "Runs", element: h("div", { class: "view runs" }, heading, list, curves) };
 }
 
 function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: boolean) => void): HTMLElement {

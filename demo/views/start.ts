@@ -5,6 +5,7 @@ import { settled } from "../cell.ts";
 import type { SeenAs } from "../data/seen.ts";
 import { fill, h } from "../dom.ts";
 import { draftActions } from "../draft/actions.ts";
+import type { MissingFiles } from "../draft/kept.ts";
 import { trainBar } from "../forecast/bar.ts";
 import { forecast } from "../forecast/view.ts";
 import { type Draft, dataFor, EMBEDDED_PROBLEMS, jobOf, METHODS_OF, type MethodChoice, nameOf } from "../jobs.ts";
@@ -35,13 +36,13 @@ export async function startView(app: App, signal: AbortSignal): Promise<View> {
     { class: "view start" },
     unfinished(app, signal),
     offer === null && hero(app, signal, presets),
-    missing.length > 0 &&
+    Object.keys(missing).length > 0 &&
       problemLine("info", {
-        text: `Choose ${missing.join(" and ")} again: the browser did not keep the files.`,
+        text: `Choose ${Object.values(missing).join(" and ")} again: the browser did not keep the files.`,
         todo: null,
         link: null,
       }),
-    await own(app, signal, presets, offer),
+    await own(app, signal, presets, { ...offer, missing }),
   );
   return { title: "Train", element };
 }
@@ -53,13 +54,13 @@ const METHODS: readonly { value: MethodChoice; title: string; about: string }[] 
   { value: "dpo", title: "DPO", about: "Learn to prefer the better of two answers" },
 ];
 
-/** Sets the draft that the view begins with. @returns names of files that the browser did not keep */
-async function takeDraft(app: App, offer: Offer | null): Promise<readonly string[]> {
+/** Sets the draft that the view begins with. @returns files that the browser did not keep */
+async function takeDraft(app: App, offer: Offer | null): Promise<MissingFiles> {
   if (offer) app.draft = draftFor(offer);
-  if (app.draft) return [];
+  if (app.draft) return {};
   const found = await app.drafts.load();
   app.draft = found?.draft ?? draftFor(null);
-  return found?.missing ?? [];
+  return found?.missing ?? {};
 }
 
 /** The choices before the user makes any: the embedded job, or SFT on rows of the user's documents. */
@@ -130,9 +131,12 @@ async function own(
   app: App,
   signal: AbortSignal,
   presets: readonly Preset[],
-  offer: Offer | null,
+  { file: offered = null, missing }: { file?: File | null; missing: MissingFiles },
 ): Promise<HTMLElement> {
   const draft = app.draft!;
+  // the pickers show their first choice where a link left one out
+  if (!draft.model && missing.model === undefined) draft.model = { kind: "embedded" };
+  if (!draft.data && missing.data === undefined && !offered) draft.data = { kind: "embedded" };
   const recipes = new RecipeForms(draft, (method) => {
     const begin = { model: draft.model?.kind ?? "hub", kept: draft.forms?.[method] };
     return recipeForm(app, method, begin, presets, signal, () => updateSoon());
@@ -144,10 +148,10 @@ async function own(
     summary.update(job);
   };
   /** Combines simultaneous changes into one plan. */
-  const updateSoon = settled(20, signal, update);
+  const updateSoon = settled(10, signal, update);
   const summary = summaryOf(app, signal, draft, recipes, update);
   const heldOut = heldOutChoice(draft, updateSoon);
-  const level = offer ? "h1" : "h2";
+  const level = offered ? "h1" : "h2";
   const data = dataPicker(
     app,
     signal,
@@ -156,7 +160,13 @@ async function own(
       heldOut.follow(chosen?.kind === "embedded" ? "embedded" : chosen?.kind === "hub" ? "gsm8k" : "none");
       updateSoon();
     },
-    { file: offer?.file ?? null, method: draft.method, data: draft.data, as: () => recipes.seen() },
+    {
+      file: offered,
+      method: draft.method,
+      data: draft.data,
+      lost: missing.data !== undefined,
+      as: () => recipes.seen(),
+    },
   );
   const model = modelPicker(
     app,
@@ -166,7 +176,7 @@ async function own(
       if (chosen) recipes.setModel(chosen.kind);
       updateSoon();
     },
-    draft.model ?? undefined,
+    draft.model ?? { kind: "files", name: missing.model!, files: [] },
   );
   const methods = choice<MethodChoice>("Method", METHODS, draft.method, (value) => {
     draft.method = value;
@@ -197,7 +207,7 @@ async function own(
     void summary.start();
   });
   const title = { id: "own-title", class: "title" };
-  const heading = h(level, title, offer ? "Train on your documents" : "Or choose for yourself");
+  const heading = h(level, title, offered ? "Train on your documents" : "Or choose for yourself");
   const actions = draftActions(app, draft, () => METHODS_OF[draft.method]);
   return h("section", { class: "own" }, h("div", { class: "own-heading" }, heading, actions), skipLinks(form), form);
 }

@@ -39,6 +39,8 @@ export interface Job {
   phases: Phase[];
   /** held-out problems to solve before the first phase and after each phase; null: none */
   evaluate: { data: DataSource; problems: number } | null;
+  /** the run whose newest adapter the first phase continues from; `create` copies it */
+  continues?: string | null;
 }
 
 /** The browser's GPU. */
@@ -56,8 +58,16 @@ export interface DeviceInfo {
 export interface Evaluation {
   stage: "base" | Method;
   phase: number;
+  /** the step of a checkpoint that was evaluated; absent: the end of its phase, or the start */
+  step?: number;
   accuracy: number;
   problems: SolvedProblem[];
+}
+
+/** A saved state of a run. `step` counts from 1 within its phase. */
+export interface SavedStep {
+  phase: number;
+  step: number;
 }
 
 /** Events of a run. Steps count from 1 within a phase. */
@@ -296,6 +306,19 @@ export interface Trainer {
     stop(id: string): Promise<void>;
     /** The adapters that are kept, in the order of training. */
     checkpoints(id: string): Promise<RunCheckpoint[]>;
+    /** A run as one file: its record and adapters, without checkpoints, for `unpack` in another browser. */
+    pack(id: string): Promise<ExportedFile>;
+    /** Adds a packed run to the history, where it can be looked at and continued from. @returns its new id; @throws {FormatError} */
+    unpack(file: File): Promise<string>;
+    /** The saved states of a run that is not training, the newest first. */
+    saved(id: string): Promise<SavedStep[]>;
+    /**
+     * Solves a job's held-out problems with a saved state, and keeps the result. Events: progress, then evaluated.
+     *
+     * @param options.at default: the newest
+     * @throws {BusyError} the run is training
+     */
+    evaluate(id: string, options?: { signal?: AbortSignal; at?: SavedStep }): Stream<RunEvent>;
   };
   chat(request: ChatRequest, options?: { signal?: AbortSignal }): Stream<ChatEvent>;
   export(run: string, kind: ExportKind, options?: { signal?: AbortSignal }): Promise<ExportedFile>;

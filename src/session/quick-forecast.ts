@@ -52,7 +52,7 @@ function layersOf(shape: Shape): number {
   return Number(textOf(shape).num_hidden_layers);
 }
 
-/** Layers after which the kinds of layers repeat, and at least two. */
+/** Layers after which the kinds of layers repeat, and at least two: with one more, the pool reuses buffers in another way. */
 function periodOf(shape: Shape): number {
   const { layer_types, full_attention_interval, model_type } = textOf(shape);
   const types = Array.isArray(layer_types) ? layer_types : [];

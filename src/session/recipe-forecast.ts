@@ -51,12 +51,13 @@ export function forecastOf<M extends Method>(
   const both = recipe as SftRecipe | GrpoRecipe;
   const { dtype, quantization } = storageOf(both);
   const adapter = { limits, activations: both.bf16 ? ("bf16" as const) : ("f32" as const) };
+  const device = fakeGpu(adapter);
   const config = parseModelConfig({ ...shape }, both.model_name_or_path ?? "config.json");
   const input = {
     config,
     trained: both.use_peft ? { lora: loraOf(config, both) } : ("all" as const),
     dtypeOf: (name: string) =>
-      quantization && isProjection(config, name) ? quantization.type : storedDType(fakeGpu(adapter), "BF16", dtype),
+      quantization && isProjection(config, name) ? quantization.type : storedDType(device, "BF16", dtype),
     optimizer: both,
     gradient_checkpointing: both.gradient_checkpointing,
     adapter,

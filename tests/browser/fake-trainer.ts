@@ -14,7 +14,15 @@ import type {
   Trainer,
 } from "../../src/client/types.ts";
 import { wordProblems } from "../../src/data/sets/word-problems.ts";
-import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError, UnsupportedError } from "../../src/errors.ts";
+import {
+  BusyError,
+  FormatError,
+  GpuError,
+  NetworkError,
+  NotFoundError,
+  QuotaError,
+  UnsupportedError,
+} from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import published from "../../workers/session/published.json" with { type: "json" };
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
@@ -157,6 +165,28 @@ export function createTrainer(): Trainer {
         found(id).phases.flatMap(({ method, global_step }, phase) =>
           [global_step - 20, null].map((step) => ({ phase, method, step })),
         ),
+      pack: async (id) => ({ name: `${found(id).name}-run.zip`, type: "application/zip", blob: new Blob([id]) }),
+      unpack: async ({ name }) => {
+        throw new FormatError(`Cannot import ${name}: it is no archive`);
+      },
+      saved: async (id) =>
+        found(id)
+          .phases.flatMap(({ global_step: step }, phase) => (step > 0 ? [{ phase, step }] : []))
+          .reverse(),
+      async *evaluate(id, { at } = {}) {
+        const run = found(id);
+        const { phase, step } = at ?? { phase: run.phase, step: run.phases[run.phase].global_step };
+        for (let done = 0; done <= 40; done += 10) {
+          yield { type: "progress", what: "held-out problems", done, total: 40, unit: "problems" };
+          await later(stepTime / 4);
+        }
+        const event: RunEvent = {
+          type: "evaluated",
+          evaluation: { ...evaluationOf(run.phases[phase].method, phase, 40), step },
+        };
+        note(id, event);
+        yield event;
+      },
     },
     chat,
     export: async (id, kind) => {

@@ -46,9 +46,9 @@ describe("a kept draft", () => {
       model: { kind: "files", name: "own", files: folder },
     });
     place.keeper().save(mine);
-    expect(await place.keeper().load()).toEqual({ draft: mine, missing: [] });
+    expect(await place.keeper().load()).toEqual({ draft: mine, missing: {} });
     place.keeper().save(draft());
-    expect(await place.keeper().load()).toEqual({ draft: draft(), missing: [] });
+    expect(await place.keeper().load()).toEqual({ draft: draft(), missing: {} });
   });
 
   test("says which files are to be chosen again, and keeps the other choices", async () => {
@@ -56,7 +56,7 @@ describe("a kept draft", () => {
     const file = new File(["a"], "rows.csv");
     place.keeper().save(draft({ data: { kind: "file", file } }));
     place.files.clear();
-    expect(await place.keeper().load()).toEqual({ draft: draft({ data: null }), missing: ["rows.csv"] });
+    expect(await place.keeper().load()).toEqual({ draft: draft({ data: null }), missing: { data: "rows.csv" } });
   });
 
   test("does not copy gigabytes, and forgets a file that was replaced", async () => {
@@ -67,7 +67,7 @@ describe("a kept draft", () => {
     Object.defineProperty(large, "size", { value: 3e9 });
     keeper.save(draft({ data: { kind: "file", file: large } }));
     expect(place.files.size).toBe(0);
-    expect((await place.keeper().load())!.missing).toEqual(["large.csv"]);
+    expect((await place.keeper().load())!.missing).toEqual({ data: "large.csv" });
   });
 
   test("is gone after a reset; damaged text, another version and forbidden storage count as none", async () => {

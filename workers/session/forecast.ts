@@ -43,11 +43,13 @@ export async function* forecastJob(
   sources: ForecastSources,
   { quick = false }: { quick?: boolean } = {},
 ): AsyncGenerator<ForecastEvent> {
-  const { holder, known, signal } = sources;
-  const opened = await holder.get();
-  const available = availableMemory(opened, memoryLimit(job));
-  const times = await recallTimes(opened.gpu, timesStore());
-  const free = await freeStorage();
+  const { known, signal } = sources;
+  const place = await placeOf(job, sources.holder);
+  if ("problem" in place) {
+    yield { type: "plan", plan: place };
+    return;
+  }
+  const { opened, available, times, free } = place;
   const first = await quickPlan(job, { known, adapter: opened.gpu, available, times, free }).catch((error) => {
     if (error instanceof QwenchError) return null; // reading the rows tells it in full
     throw error;
@@ -56,19 +58,41 @@ export async function* forecastJob(
   if (first) yield { type: "plan", plan: first };
   if (quick) return;
   await pause(SETTLE_MS, signal);
-  yield* exactPlans(job, sources, { opened, available, times, free });
+  yield* exactPlans(job, sources, place);
 }
 
 /** The same as one answer, without a measurement. @throws {AbortError} */
 export async function planJob(job: Job, sources: ForecastSources): Promise<JobPlan> {
-  const { holder } = sources;
-  const opened = await holder.get();
-  const available = availableMemory(opened, memoryLimit(job));
-  const times = await recallTimes(opened.gpu, timesStore());
+  const place = await placeOf(job, sources.holder);
+  if ("problem" in place) return place;
   let last: JobPlan | null = null;
-  const place = { opened, available, times, free: await freeStorage() };
   for await (const event of exactPlans(job, sources, place, false)) if (event.type === "plan") last = event.plan;
   return last!;
+}
+
+const NOTHING: JobPlan = {
+  phases: [],
+  fits: true,
+  problem: null,
+  download: null,
+  exact: true,
+  available: null,
+  disk: null,
+  time: null,
+  ways: [],
+};
+
+/** The machine that a job is forecast for; or, without a GPU or with a wrong recipe, the plan that says so. */
+async function placeOf(job: Job, holder: GpuHolder): Promise<Place | JobPlan> {
+  try {
+    const available = memoryLimit(job);
+    const opened = await holder.get();
+    const times = await recallTimes(opened.gpu, timesStore());
+    return { opened, available: availableMemory(opened, available), times, free: await freeStorage() };
+  } catch (error) {
+    if (error instanceof AbortError || !(error instanceof QwenchError)) throw error;
+    return { ...NOTHING, fits: false, problem: error.message };
+  }
 }
 
 interface Place {
@@ -84,17 +108,7 @@ async function* exactPlans(
   { opened, available, times, free }: Place,
   measures = true,
 ): AsyncGenerator<ForecastEvent> {
-  const plan: JobPlan = {
-    phases: [],
-    fits: true,
-    problem: null,
-    download: null,
-    exact: true,
-    available,
-    disk: null,
-    time: null,
-    ways: [],
-  };
+  const plan: JobPlan = { ...NOTHING, phases: [], available };
   const inputs: TimeInput[] = [];
   try {
     yield { type: "progress", what: "reading the model", done: 0, total: null };

@@ -2,6 +2,7 @@ import type { DataSource, Job, ModelSource } from "../../src/client/types.ts";
 import type { GrpoRecipe, Method, SftRecipe } from "../../src/recipe/recipe.ts";
 import { meansOf, type RunLengths } from "../../src/session/time-forecast.ts";
 import type { Training } from "../../src/session/train.ts";
+import type { MemoryForecast } from "../../src/train/forecast/memory.ts";
 import { phaseRecipe } from "./recipes.ts";
 
 /** What is remembered about a model: the fields of its config.json, and the bytes still to download. */
@@ -35,6 +36,7 @@ const MOST = 32;
 export class Known {
   private readonly models = new Map<string, KnownModel>();
   private readonly rows = new Map<string, Read>();
+  private readonly memories = new Map<string, MemoryForecast>();
 
   model(source: ModelSource): KnownModel | null {
     return this.models.get(keyOf(source)) ?? null;
@@ -42,6 +44,15 @@ export class Known {
 
   noteModel(source: ModelSource, known: KnownModel): void {
     this.models.set(keyOf(source), known);
+  }
+
+  /** The memory forecast of a phase, worked out once: an edit changes one phase, and not all of its fields matter. */
+  async memory(key: string, make: () => Promise<MemoryForecast>): Promise<MemoryForecast> {
+    const made = this.memories.get(key) ?? (await make());
+    this.memories.delete(key); // the newest last
+    this.memories.set(key, made);
+    if (this.memories.size > MOST) this.memories.delete(this.memories.keys().next().value!);
+    return made;
   }
 
   /** The files of a model may have been downloaded or deleted since. */

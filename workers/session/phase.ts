@@ -1,8 +1,9 @@
 import type { CompletionRecord, Job, PhasePlan, RunEvent } from "../../src/client/types.ts";
+import type { NumberedRow } from "../../src/data/rows.ts";
 import { RecipeError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import type { Method, Recipe } from "../../src/recipe/recipe.ts";
+import type { Method, Recipe, SftRecipe } from "../../src/recipe/recipe.ts";
 import type { ImageOpener, Images } from "../../src/session/images.ts";
 import { openRewards } from "../../src/session/rewards.ts";
 import {
@@ -19,7 +20,6 @@ import type { Library, Report } from "./library.ts";
 import { nameOfModel, phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
 import type { RewardDesk } from "./reward-platform.ts";
-import { inForm } from "./set-rows.ts";
 
 /** Inputs of a phase. */
 interface PhaseInput {
@@ -61,7 +61,8 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
     const fetching = { signal, report: asProgress(report, "bytes") };
     const onProgress = asProgress(report, "rows");
     const plain = withoutHeldOut(await library.openRows(data, "train", fetching), job, index);
-    const train = inForm(plain, recipe, "train");
+    const inForm = await formOf(recipe);
+    const train = inForm(plain, "train");
     const measured = recipe.eval_strategy !== "no";
     if (measured && data.kind !== "hub" && data.kind !== "embedded") {
       throw new RecipeError(
@@ -69,7 +70,7 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
       );
     }
     const test = { ...data, ...(data.kind === "hub" ? { split: "test" } : {}) };
-    const held = measured ? inForm(await library.openRows(test, "test", fetching), recipe, "test") : null;
+    const held = measured ? inForm(await library.openRows(test, "test", fetching), "test") : null;
     const judged = "reward_funcs" in recipe ? recipe : null;
     const platform = input.rewards.platform(modules, judged?.judge_url ?? null);
     const { rewards, close } = await openRewards(judged?.reward_funcs ?? [], judged ?? {}, platform);
@@ -86,6 +87,18 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
       throw error;
     }
   });
+}
+
+type Rows = AsyncIterable<NumberedRow>;
+
+/** How rows are read in the form of a data set. The data sets are loaded only for a recipe that names one. */
+async function formOf(
+  recipe: Partial<Pick<SftRecipe, "dataset_format" | "dataset_options" | "system_prompt">>,
+): Promise<(rows: Rows, side: string) => Rows> {
+  const { dataset_format = null, dataset_options = null } = recipe;
+  if (dataset_format === null && dataset_options === null) return (rows) => rows;
+  const { inForm } = await import("./set-rows.ts");
+  return (rows, side) => inForm(rows, recipe, side);
 }
 
 /** Loads the weights of a prepared phase onto the GPU. */

@@ -146,7 +146,8 @@ function hasGsm8kAnswers(data: Phase["data"]): boolean {
   return data.kind === "embedded" || isGsm8k(data);
 }
 
-function isGsm8k(data: Phase["data"]): boolean {
+/** Whether rows are those of GSM8K on the hub. */
+export function isGsm8k(data: Phase["data"]): boolean {
   return data.kind === "hub" && /(^|\/)gsm8k$/.test(data.id);
 }
 

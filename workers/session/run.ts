@@ -79,7 +79,7 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
     library.openModel(job.model, { signal, report: asProgress(report, "bytes") }),
   );
   for (let index = run.done; index < job.phases.length; index++) {
-    const adapter = index > 0 ? runs.folder(run.id, index - 1) : null;
+    const adapter = index > 0 || job.continues ? runs.folder(run.id, index - 1) : null;
     const output = runs.folder(run.id, index);
     const phase = yield* preparePhase({ job, index, model, adapter, gpu, library, rewards, signal });
     for (const text of phase.forecast.notes) yield { type: "note", text };
@@ -117,7 +117,9 @@ async function* solve(
   stage: Evaluation["stage"],
 ): AsyncGenerator<RunEvent> {
   const { job } = run;
-  const known = run.evaluations.some((made) => made.stage === stage && made.phase === input.index);
+  const known = run.evaluations.some(
+    (made) => made.stage === stage && made.phase === input.index && made.step === undefined,
+  );
   if (!job.evaluate || known) return;
   if (!prepared.tokenizer) throw new QwenchError("Cannot solve held-out problems: the model has no tokenizer.json");
   model.gpu.pool.trim(); // training's buffers do not fit evaluation

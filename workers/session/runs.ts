@@ -153,7 +153,9 @@ function usedPictures({ completions, evaluations, pictures = {} }: StoredRun): R
 }
 
 function addEvaluation(run: StoredRun, evaluation: Evaluation): void {
-  const others = run.evaluations.filter(({ stage, phase }) => stage !== evaluation.stage || phase !== evaluation.phase);
+  const others = run.evaluations.filter(
+    ({ stage, phase, step }) => stage !== evaluation.stage || phase !== evaluation.phase || step !== evaluation.step,
+  );
   run.evaluations = [...others, evaluation];
   run.accuracy = evaluation.accuracy;
 }

@@ -19,6 +19,8 @@ import type {
 } from "../../src/client/types.ts";
 import type { TrainerService, WorkerOptions } from "../../src/client/wire.ts";
 import { QwenchError, RecipeError } from "../../src/errors.ts";
+import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../src/io/peft.ts";
+import { ranges } from "../../src/platform/browser/opfs-folder.ts";
 import { checkSecure } from "../../src/platform/browser/secure.ts";
 import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
@@ -37,6 +39,7 @@ import { reporting, stoppable } from "./reporting.ts";
 import { RewardDesk } from "./reward-platform.ts";
 import { rewardRows } from "./reward-rows.ts";
 import { trainRun } from "./run.ts";
+import { evaluateRun, savedSteps } from "./run-evaluation.ts";
 import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
 import { fetchFile, seePhase } from "./see.ts";
 import { removeOldExports, removeRun, removeStored, storageUsage } from "./storage.ts";
@@ -119,6 +122,7 @@ export class TrainerSession implements TrainerService {
     create: (job) => this.create(job),
     start: (id, asked) => {
       this.parts.rewards.judge = asked?.judge ?? null;
+      this.known.forgetModels(); // the run downloads its model
       return stoppable((signal) => trainRun({ id, runs: this.store, ...this.parts, signal }), asked?.signal);
     },
     stop: async (id) => {
@@ -127,6 +131,11 @@ export class TrainerSession implements TrainerService {
       if (status !== "finished") await this.store.change(id, { status: "stopped" });
     },
     checkpoints: async (id) => keptAdapters(await this.store.get(id), this.store),
+    pack: async (id) => (await import("./packed-runs.ts")).packRun(await this.store.get(id), this.store),
+    unpack: async (file) => (await import("./packed-runs.ts")).unpackRun(file, this.store),
+    saved: async (id) => savedSteps(await this.store.get(id), this.store),
+    evaluate: (id, { signal, at } = {}) =>
+      stoppable((own) => evaluateRun({ id, at, runs: this.store, ...this.parts, signal: own }), signal),
   };
 
   download(source: ModelSource | DataSource, { signal, as }: Asked & { as?: "model" | "data" } = {}): Stream<RunEvent> {
@@ -188,6 +197,12 @@ export class TrainerSession implements TrainerService {
     const kept = await library.keep(job);
     const id = `${Date.now().toString(36)}-${crypto.randomUUID().slice(0, 8)}`;
     const data = [...new Set(job.phases.map((phase) => nameOfData(phase.data)))].join(", ");
+    if (job.continues) {
+      const from = await newestAdapter(await this.store.get(job.continues), this.store);
+      const to = this.store.folder(id, -1); // before the first phase
+      for (const name of [ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE])
+        await to.write(name, ranges(await from.open(name)));
+    }
     await this.store.put(
       newRun(id, kept, { model: nameOfModel(job.model), data, recipes: await Promise.all(recipes.map(phaseYaml)) }),
     );
