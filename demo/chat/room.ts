@@ -26,6 +26,8 @@ interface RoomOptions {
   /** ids of the speakers of both panes; null: an empty pane */
   panes: readonly [string, string | null];
   system: string;
+  /** to begin with; null: the model's own */
+  temperature: number | null;
   /** questions to begin with */
   suggestions: readonly string[];
 }
@@ -59,7 +61,7 @@ export class ChatRoom {
     this.#speakers = options.speakers;
     this.#panes = [...options.panes];
     const title = uid("chat");
-    const { element: settings, settings: values } = chatSettings(options.system);
+    const { element: settings, settings: values } = chatSettings(options);
     this.#settings = values;
     this.#log = h("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: "0" });
     this.composer = composer({
@@ -199,9 +201,11 @@ export class ChatRoom {
 
   async #one(turn: number, pane: number, speaker: Speaker, signal: AbortSignal): Promise<void> {
     const view = this.#views[turn][pane]!;
-    const { system, seed, ...drawn } = this.#settings;
+    const { system, seed, temperature, top_p, max_new_tokens } = this.#settings;
     const messages = this.#history.messages(pane, turn, system);
-    const request: ChatRequest = { ...speaker.request, ...drawn, messages };
+    const request: ChatRequest = { ...speaker.request, max_new_tokens, messages };
+    if (temperature !== null) request.temperature = temperature;
+    if (top_p !== null) request.top_p = top_p;
     if (seed !== null) request.seed = (seed + this.#draws) % 2 ** 32;
     const answer = { text: "", tokens: 0, seconds: 0, cut: false };
     view.waiting("…");

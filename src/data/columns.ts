@@ -4,7 +4,7 @@ import { parsePreference } from "./preferences.ts";
 import { type NumberedRow, parsePrompt, parseRow, rowError } from "./rows.ts";
 
 /** Qwench's names of columns, each with the data set's own name. */
-export type Columns = Readonly<Record<string, string>>;
+type Columns = Readonly<Record<string, string>>;
 
 /** What rows are, by their first ones. */
 export interface DetectedRows {
