@@ -13,7 +13,7 @@ const POLICY = [
   "script-src 'self' 'wasm-unsafe-eval'",
   "worker-src 'self'",
   "style-src 'self'",
-  "img-src 'self'",
+  "img-src 'self' blob: data:", // images of a chat and of a run
   "connect-src 'self' https://huggingface.co https://*.huggingface.co https://*.hf.co",
   "frame-src 'self'",
   "base-uri 'none'",

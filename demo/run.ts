@@ -93,11 +93,15 @@ export class Run {
       case "eval":
         logsOf(record, event.phase).push(event.record);
         break;
+      case "pictures":
+        record.pictures = { ...record.pictures, ...event.pictures };
+        break;
       case "generated":
         record.completions = [
           ...record.completions,
           { phase: event.phase, step: event.step, records: event.records },
         ].slice(-BATCHES);
+        this.#forgetPictures();
         break;
       case "evaluated":
         record.evaluations = [
@@ -145,6 +149,15 @@ export class Run {
         steps.reduce((a, b) => a + b, 0),
       )
     );
+  }
+
+  /** Drops the pictures that no completion and no problem names any more. */
+  #forgetPictures(): void {
+    const { completions, evaluations, pictures } = this.record;
+    if (!pictures) return;
+    const records = [...completions.flatMap((one) => one.records), ...evaluations.flatMap(({ problems }) => problems)];
+    const keys = new Set(records.flatMap(({ images = [] }) => images));
+    this.record.pictures = Object.fromEntries(Object.entries(pictures).filter(([key]) => keys.has(key)));
   }
 
   /** Drops the steps after a checkpoint, because a resumed run repeats them. */

@@ -2,13 +2,15 @@ import type { Folder } from "../src/io/storage.ts";
 import { type CheckpointSpec, configOf, writeRandomCheckpoint } from "./random-checkpoint.ts";
 import { tinyTokenizer } from "./tiny-files.ts";
 
-/** Every byte, and the six special tokens. */
-const VOCABULARY = 256 + 6;
+/** Words of the chat template, which are a token each; all else is bytes, so that a digit is a token. */
+const WORDS = ["user", "assistant"];
+/** Every byte, the words' parts, and the six special tokens. */
+const MOST_TOKENS = 256 + 16 + 6;
 
 /** A Qwen3.5 with a tower: a delta net and gated attention, and two blocks over patches of 8 × 8 pixels. */
-const SPEC: CheckpointSpec = {
+const specOf = (vocab_size: number): CheckpointSpec => ({
   model_type: "qwen3_5",
-  vocab_size: VOCABULARY,
+  vocab_size,
   hidden_size: 96,
   intermediate_size: 192,
   num_hidden_layers: 2,
@@ -31,28 +33,29 @@ const SPEC: CheckpointSpec = {
     num_heads: 4,
     patch_size: 8,
     num_position_embeddings: 64,
-    image_token_id: VOCABULARY - 1,
+    image_token_id: vocab_size - 1,
   },
-};
+});
 
 const json = (value: unknown) => `${JSON.stringify(value, null, 1)}\n`;
 
 /**
- * Writes a tiny Qwen3.5 that sees, with random weights, its tokenizer of bytes, and a processor that leaves images of up to 64 × 128
+ * Writes a tiny Qwen3.5 that sees, with random weights, its tokenizer of bytes and of the chat template's words, and a processor that leaves images of up to 64 × 128
  * pixels at about their size.
  *
  * @returns bytes of the weights, in bf16
  */
 export async function writeTinyVision(folder: Folder, seed: number): Promise<number> {
-  const { files } = tinyTokenizer([], VOCABULARY, 1, true);
-  const bytes = await writeRandomCheckpoint(folder, SPEC, seed);
+  const { vocab_size, files } = tinyTokenizer(WORDS, MOST_TOKENS, 1, true);
+  const spec = specOf(vocab_size);
+  const bytes = await writeRandomCheckpoint(folder, spec, seed);
   const size = { shortest_edge: 16 * 16, longest_edge: 64 * 128 };
-  const config = configOf(SPEC);
+  const config = configOf(spec);
   const text = config.text_config as Record<string, unknown>;
   const rope = { ...(text.rope_parameters as object), mrope_section: [2, 2, 2] };
   const own = {
     ...files,
-    "config.json": json({ ...config, text_config: { ...text, rope_parameters: rope, eos_token_id: VOCABULARY - 4 } }),
+    "config.json": json({ ...config, text_config: { ...text, rope_parameters: rope, eos_token_id: vocab_size - 4 } }),
     "preprocessor_config.json": json({
       size,
       patch_size: 8,

@@ -29,6 +29,7 @@ const BESIDE: Record<string, readonly string[]> = {
 const LEAVES: Record<string, readonly string[]> = {
   demo: [
     ...["metrics", "names", "scale", "text"].map((name) => `src/report/${name}.ts`),
+    "src/io/images.ts",
     ...["about", "reward", "run"].map((name) => `src/rewards/${name}.ts`),
   ],
 };

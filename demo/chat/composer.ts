@@ -1,11 +1,12 @@
-import { fill, h, setIdle, uid } from "../dom.ts";
+import { h, setIdle, uid } from "../dom.ts";
+import { type ImageDrop, imageDrop } from "./image-drop.ts";
 
 /** Where the user writes a message. */
 export interface Composer {
   form: HTMLFormElement;
   input: HTMLTextAreaElement;
-  /** a place for what goes with the next message, such as images */
-  attachments: HTMLElement;
+  /** the images of the next message */
+  drop: ImageDrop;
   /** while an answer is written, a message can only be stopped */
   busy(on: boolean): void;
   /** whether there is a conversation to begin anew */
@@ -13,12 +14,11 @@ export interface Composer {
 }
 
 /** @param act what the buttons do */
-export function composer(act: { send(text: string): void; halt(): void; clear(): void }): Composer {
+export function composer(act: { send(text: string, images: File[]): void; halt(): void; clear(): void }): Composer {
   const input = h("textarea", { rows: 2, id: uid("ask"), placeholder: "Ask the model something" });
   const send = h("button", { type: "submit", class: "primary" }, "Send");
   const halt = h("button", { type: "button", class: "secondary", hidden: true, on: { click: act.halt } }, "Stop");
   const clear = h("button", { type: "button", class: "quiet", hidden: true }, "New conversation");
-  const attachments = h("div", { class: "attachments" });
   let [working, started] = [false, false];
   const show = () => {
     input.readOnly = working;
@@ -35,16 +35,15 @@ export function composer(act: { send(text: string): void; halt(): void; clear():
     { class: "ask" },
     h("label", { for: input.id, class: "hidden" }, "Your message"),
     input,
-    attachments,
     h("div", { class: "actions" }, send, halt, clear),
   );
+  const drop = imageDrop(form, input, send);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
     const text = input.value.trim();
-    if (!text || working) return;
+    if ((!text && drop.images.length === 0) || working) return;
     input.value = "";
-    fill(attachments);
-    act.send(text);
+    act.send(text, drop.take());
   });
   input.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
@@ -54,9 +53,10 @@ export function composer(act: { send(text: string): void; halt(): void; clear():
   return {
     form,
     input,
-    attachments,
+    drop,
     busy(on) {
       working = on;
+      drop.idle(on);
       show();
     },
     begun(on) {

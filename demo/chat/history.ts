@@ -13,6 +13,7 @@ export interface Answer {
 /** A question with the answer of each pane; null: it has not answered. */
 interface Turn {
   question: string;
+  images: File[];
   answers: (Answer | null)[];
 }
 
@@ -25,34 +26,36 @@ export class ChatHistory {
     this.#panes = panes;
   }
 
-  ask(question: string): number {
-    this.turns.push({ question, answers: Array.from({ length: this.#panes }, () => null) });
+  ask(question: string, images: File[] = []): number {
+    this.turns.push({ question, images, answers: Array.from({ length: this.#panes }, () => null) });
     return this.turns.length - 1;
   }
 
   /** What a pane is sent for a turn: the turns that it answered before, and the question. */
   messages(pane: number, turn: number, system: string): ChatMessage[] {
-    const before = this.turns.slice(0, turn).flatMap(({ question, answers }): ChatMessage[] => {
+    const before = this.turns.slice(0, turn).flatMap(({ question, images, answers }): ChatMessage[] => {
       const answer = answers[pane];
       if (!answer) return [];
-      return [
-        { role: "user", content: question },
-        { role: "assistant", content: answer.text },
-      ];
+      return [asked(question, images), { role: "assistant", content: answer.text }];
     });
     const first: ChatMessage[] = system.trim() === "" ? [] : [{ role: "system", content: system }];
-    return [...first, ...before, { role: "user", content: this.turns[turn].question }];
+    const { question, images } = this.turns[turn];
+    return [...first, ...before, asked(question, images)];
   }
 
-  /** Takes a turn and those after it back. @returns its question */
-  takeBack(turn: number): string {
-    const { question } = this.turns[turn];
+  /** Takes a turn and those after it back. @returns its question and images */
+  takeBack(turn: number): Pick<Turn, "question" | "images"> {
+    const { question, images } = this.turns[turn];
     this.turns = this.turns.slice(0, turn);
-    return question;
+    return { question, images };
   }
 
   /** Another model speaks in a pane: it has answered nothing. */
   forget(pane: number): void {
     for (const turn of this.turns) turn.answers[pane] = null;
   }
+}
+
+function asked(content: string, images: File[]): ChatMessage {
+  return { role: "user", content, ...(images.length > 0 && { images }) };
 }

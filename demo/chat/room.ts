@@ -8,6 +8,7 @@ import { problemOf } from "../problems.ts";
 import { type AnswerView, answerView } from "./answer.ts";
 import { type Composer, composer } from "./composer.ts";
 import { ChatHistory } from "./history.ts";
+import { sentImages } from "./image-drop.ts";
 import { type ChatSettings, chatSettings } from "./settings.ts";
 
 /** Who may answer. */
@@ -65,7 +66,7 @@ export class ChatRoom {
     this.#settings = values;
     this.#log = h("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: "0" });
     this.composer = composer({
-      send: (text) => void this.#ask(text),
+      send: (text, images) => void this.#ask(text, images),
       halt: () => this.#answering?.abort(),
       clear: () => this.#clear(),
     });
@@ -130,9 +131,9 @@ export class ChatRoom {
     fill(this.#suggestions, ...this.#options.suggestions.map(button));
   }
 
-  async #ask(question: string): Promise<void> {
+  async #ask(question: string, images: File[] = []): Promise<void> {
     if (this.#answering) return;
-    const turn = this.#history.ask(question);
+    const turn = this.#history.ask(question, images);
     const edit = h("button", { type: "button", class: "quiet" }, "Edit");
     edit.addEventListener("click", () => this.#edit(turn));
     const answers = h("div", { class: "answers-of" });
@@ -147,6 +148,7 @@ export class ChatRoom {
       "div",
       { class: "bubble user" },
       h("p", { class: "who" }, "You"),
+      sentImages(images),
       h("p", { class: "text" }, question),
       edit,
     );
@@ -165,7 +167,8 @@ export class ChatRoom {
   /** Takes a question back into the composer, with all that followed. */
   #edit(turn: number): void {
     if (this.#answering) return;
-    const question = this.#history.takeBack(turn);
+    const { question, images } = this.#history.takeBack(turn);
+    this.composer.drop.put(images);
     this.#views.length = turn;
     for (const element of [...this.#log.children].slice(turn)) element.remove();
     this.composer.begun(turn > 0);
@@ -196,6 +199,9 @@ export class ChatRoom {
     this.#answering = null;
     this.composer.busy(false);
     this.composer.begun(true);
+    // a question about images can be asked again: of another model, or without them
+    const asked = this.#history.turns[turn];
+    if (asked && asked.images.length > 0 && asked.answers.every((answer) => answer === null)) this.#edit(turn);
     this.composer.input.focus({ preventScroll: true });
   }
 

@@ -4,6 +4,7 @@ import { type Child, fill, h } from "../dom.ts";
 import { inOrder, type Run, stageName } from "../run.ts";
 import { labelled, select } from "./choice.ts";
 import { modelText } from "./model-text.ts";
+import { pictures } from "./pictures.ts";
 
 const SHOWN = 4;
 
@@ -55,7 +56,7 @@ export function comparison(run: Run, signal: AbortSignal): HTMLElement {
     return [
       h("div", { class: "pick" }, labelled("Show", list)),
       picked.length === 0 && h("p", { class: "about" }, "No such problems."),
-      h("ol", { class: "problems" }, ...picked.slice(0, most).map((i) => problem(all, i))),
+      h("ol", { class: "problems" }, ...picked.slice(0, most).map((i) => problem(run, all, i))),
       picked.length > most && more,
     ];
   };
@@ -96,11 +97,12 @@ function bars(all: readonly Evaluation[]): HTMLElement {
 }
 
 /** One problem with its answer at each stage. */
-function problem(all: readonly Evaluation[], i: number): HTMLElement {
-  const { question, gold } = all[0].problems[i];
+function problem({ record }: Run, all: readonly Evaluation[], i: number): HTMLElement {
+  const { question, gold, images } = all[0].problems[i];
   return h(
     "li",
     { class: "problem" },
+    pictures(record, images),
     h("p", { class: "question" }, question, h("span", { class: "gold" }, "answer ", h("b", {}, gold))),
     h(
       "div",

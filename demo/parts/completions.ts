@@ -1,10 +1,12 @@
 import type { CompletionRecord } from "../../src/client/types.ts";
 import { rewardName } from "../../src/report/names.ts";
+import { byPrompt, question } from "../../src/report/text.ts";
 import { formatNumber, formatSigned } from "../../src/text/numbers.ts";
 import { fill, h } from "../dom.ts";
 import type { Run } from "../run.ts";
 import { labelled, select } from "./choice.ts";
 import { modelText } from "./model-text.ts";
+import { pictures } from "./pictures.ts";
 
 const LATEST = "latest";
 const MOST_GROUPS = 3;
@@ -51,7 +53,7 @@ export function completions(run: Run, signal: AbortSignal): HTMLElement {
     const groups = byPrompt(batch.records);
     fill(
       list,
-      ...groups.slice(0, MOST_GROUPS).map(group),
+      ...groups.slice(0, MOST_GROUPS).map((records) => group(run, records)),
       groups.length > MOST_GROUPS &&
         h("p", { class: "about" }, `And ${groups.length - MOST_GROUPS} more prompts of this batch.`),
     );
@@ -60,13 +62,14 @@ export function completions(run: Run, signal: AbortSignal): HTMLElement {
   return element;
 }
 
-function group(records: readonly CompletionRecord[]): HTMLElement {
-  const [{ prompt }] = records;
+function group({ record }: Run, records: readonly CompletionRecord[]): HTMLElement {
+  const [{ prompt, images }] = records;
   const largest = Math.max(...records.map(({ advantage }) => Math.abs(advantage)), 1e-9);
   return h(
     "article",
     { class: "group" },
     h("h3", {}, question(prompt)),
+    pictures(record, images),
     h(
       "ol",
       { tabindex: "0", "aria-label": "Completions of this prompt" },
@@ -103,21 +106,4 @@ function completion(
       figure("tokens", `${formatNumber(length)}${finish_reason === "length" ? ", cut off" : ""}`),
     ),
   );
-}
-
-/** Groups neighbouring completions of the same prompt. */
-function byPrompt(records: readonly CompletionRecord[]): CompletionRecord[][] {
-  const groups: CompletionRecord[][] = [];
-  for (const record of records) {
-    const last = groups.at(-1);
-    if (last && last[0].prompt === record.prompt) last.push(record);
-    else groups.push([record]);
-  }
-  return groups;
-}
-
-/** The question: the last user turn of a ChatML prompt, or any other prompt unchanged. */
-function question(prompt: string): string {
-  const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
-  return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();
 }

@@ -20,6 +20,8 @@ export interface RunCheckpoint {
 export interface ChatMessage {
   role: "system" | "user" | "assistant";
   content: string;
+  /** PNG, JPEG or WebP files before the text */
+  images?: Blob[];
 }
 
 /** A question to a model, with the conversation so far. */

@@ -92,6 +92,8 @@ export type RunEvent =
   | { type: "step"; phase: number; step: number; tokens: number; loss: number; reward: number | null }
   | { type: "log"; phase: number; record: LogRecord }
   | { type: "eval"; phase: number; record: LogRecord }
+  /** small pictures, as data URLs, of the images that the next event's records name by their keys */
+  | { type: "pictures"; pictures: Record<string, string> }
   | { type: "generated"; phase: number; step: number; records: CompletionRecord[] }
   | { type: "evaluated"; evaluation: Evaluation }
   | { type: "checkpoint"; phase: number; step: number }
@@ -129,6 +131,8 @@ export interface RunRecord extends RunSummary {
   /** from the newest generation batches */
   completions: { phase: number; step: number; records: CompletionRecord[] }[];
   evaluations: Evaluation[];
+  /** small pictures of the images of completions and problems, as data URLs by key; absent: there are none */
+  pictures?: Record<string, string>;
 }
 
 /** An entry of storage: a model, data set or run. */

@@ -69,7 +69,7 @@ function joined(source: NumberedRow, where: string, content: unknown): string {
     if (typeof text === "string" && (type === undefined || type === null || type === "text")) return text;
     throw rowError(
       source,
-      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only text parts are read here. Training reads images too, in the command line and in programs`,
+      `${where}: part ${i + 1} of its content is ${typeof type === "string" ? `of type ${JSON.stringify(type)}` : kindOf(part)}; only text parts are read here. Images need a model with a vision tower, such as Qwen3.5`,
     );
   });
   return texts.join("");

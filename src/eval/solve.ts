@@ -1,8 +1,11 @@
 import { type Message, renderChat } from "../data/chat-template.ts";
+import { imageCounts, repeated } from "../data/images/tokens.ts";
+import type { RowImage } from "../data/row-error.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { FormatError, ShapeError } from "../errors.ts";
 import { generate } from "../model/generate/generate.ts";
 import type { Transformer } from "../model/transformer.ts";
+import type { SeenImages } from "../model/vision/images.ts";
 import { goldAnswer } from "../rewards/answers.ts";
 import { isRight } from "../rewards/final-answer.ts";
 
@@ -10,6 +13,10 @@ import { isRight } from "../rewards/final-answer.ts";
 export interface Problem {
   prompt: Message[];
   answer: string;
+  /** images of the prompt's parts, in order; absent: none */
+  images?: readonly RowImage[];
+  /** the answer is a text to be read off an image: right only without an error, except for space around it */
+  reading?: boolean;
 }
 
 interface SolveOptions {
@@ -20,6 +27,8 @@ interface SolveOptions {
   samples?: number;
   seed?: number;
   slots?: number;
+  /** what the model sees of a problem's images */
+  see?: (images: readonly RowImage[]) => Promise<SeenImages | null>;
   /** number of completed completions */
   onProgress?: (done: number, total: number) => void;
   signal?: AbortSignal;
@@ -42,17 +51,22 @@ export async function solve(
   problems: readonly Problem[],
   options: SolveOptions,
 ): Promise<Solved[]> {
-  const { samples = 1, temperature = 0, seed = 0, slots, onProgress, signal } = options;
+  const { samples = 1, temperature = 0, seed = 0, slots, see, onProgress, signal } = options;
   const { chat_template, eos_token } = tokenizer;
   if (chat_template === null) throw new FormatError("Cannot ask questions: the tokenizer has no chat template");
-  const prompts = problems.map(({ prompt }) =>
-    tokenizer.encode(renderChat(chat_template, prompt, { add_generation_prompt: true, eos_token })),
-  );
+  const image_token = model.config.vision?.image_token_id ?? null;
+  const prompts = problems.map(({ prompt, images }, i) => {
+    const ids = tokenizer.encode(renderChat(chat_template, prompt, { add_generation_prompt: true, eos_token }));
+    return repeated(ids, imageCounts({ row: {}, number: i + 1, file: "problems", images }, ids, image_token));
+  });
+  const seen: (SeenImages | null)[] = [];
+  for (const { images = [] } of problems) seen.push(images.length > 0 && see ? await see(images) : null);
   const lengths = new Uint32Array(problems.length * samples);
   let ended = 0;
   const total = problems.length * samples;
   const requests = Array.from({ length: total }, (_, i) => ({
     prompt_ids: prompts[Math.floor(i / samples)],
+    images: seen[Math.floor(i / samples)],
     sequence: i,
   }));
   const made = await generate(model, requests, {
@@ -76,10 +90,11 @@ export async function solve(
   return problems.map((problem, p) => {
     const own = made.slice(p * samples, (p + 1) * samples);
     const completions = own.map(({ ids }) => tokenizer.decode(ids, { skip_special_tokens: true }));
-    const gold = goldAnswer({ answer: problem.answer });
+    const { answer, reading = false } = problem;
+    const gold = goldAnswer({ answer });
     return {
       completions,
-      right: completions.map((text) => isRight(text, gold)),
+      right: completions.map((text) => (reading ? text.trim() === answer.trim() : isRight(text, gold))),
       tokens: own.reduce((sum, { ids }) => sum + ids.length, 0),
     };
   });

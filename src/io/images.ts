@@ -1,4 +1,4 @@
-import { FormatError, UnsupportedError } from "../errors.ts";
+import { FormatError, NetworkError, UnsupportedError } from "../errors.ts";
 
 /** The formats of images that are read. */
 export type ImageType = "png" | "jpeg" | "webp";
@@ -12,11 +12,14 @@ interface ImageHeader {
   orientation: number;
 }
 
-/** Decodes an image: rows of red, green, blue and alpha, one byte each. */
+/**
+ * Decodes an image: rows of red, green, blue and alpha, one byte each. `upright`: the decoder has applied the orientation of
+ * the EXIF data, as browsers do.
+ */
 export type ImageDecoder = (
   bytes: Uint8Array,
   type: ImageType,
-) => Promise<{ width: number; height: number; data: ArrayLike<number> }>;
+) => Promise<{ width: number; height: number; data: ArrayLike<number>; upright?: boolean }>;
 
 /** Most pixels of an image: decoding takes 8 bytes for each. */
 const MOST_PIXELS = 1 << 25;
@@ -185,7 +188,7 @@ function orientationOf(exif: Uint8Array): number {
 /**
  * Checks and decodes an image.
  *
- * @returns red, green, blue and alpha as stored, and the orientation to apply
+ * @returns red, green, blue and alpha, and the orientation that is still to be applied
  * @throws as readImageHeader
  * @throws {FormatError} data that the decoder refuses
  */
@@ -201,10 +204,50 @@ export async function decodeImage(
   } catch (error) {
     throw new FormatError(`Cannot read ${what}: the ${NAMES[type]} decoder refuses it: ${(error as Error).message}`);
   }
-  if (made.width !== width || made.height !== height) {
+  const { upright = false, ...pixels } = made;
+  const turned = upright && orientation >= 5;
+  const [across, down] = turned ? [height, width] : [width, height];
+  if (pixels.width !== across || pixels.height !== down) {
     throw new FormatError(
-      `Cannot read ${what}: its header says ${width} × ${height} pixels, and its data have ${made.width} × ${made.height}`,
+      `Cannot read ${what}: its header says ${across} × ${down} pixels, and its data have ${pixels.width} × ${pixels.height}`,
     );
   }
-  return { ...made, orientation };
+  return { ...pixels, orientation: upright ? 1 : orientation };
+}
+
+/** A server that sends nothing for this long has failed, in milliseconds. */
+const TIMEOUT_MS = 60_000;
+
+/**
+ * Downloads an image of a row.
+ *
+ * @throws {NetworkError} no answer, or not the file
+ * @throws {UnsupportedError} more than 64 MiB
+ */
+export async function downloadImage(address: string): Promise<Uint8Array> {
+  let response: Response;
+  try {
+    response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  } catch (error) {
+    throw new NetworkError(`cannot download it: ${(error as Error).message}`);
+  }
+  if (!response.ok) throw new NetworkError(`cannot download it: the server answers ${response.status}`);
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  const reader = response.body!.getReader(); // Safari cannot iterate over a body
+  for (let next = await reader.read(); !next.done; next = await reader.read()) {
+    size += next.value.length;
+    if (size > MOST_IMAGE_BYTES) {
+      await reader.cancel();
+      throw new UnsupportedError(`it has more than ${MOST_IMAGE_BYTES} bytes (64 MiB)`);
+    }
+    parts.push(next.value);
+  }
+  const bytes = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }

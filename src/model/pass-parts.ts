@@ -6,6 +6,7 @@ import { layersOf } from "./architectures/tensors.ts";
 import type { ModelConfig } from "./config.ts";
 import type { HeadRows, RowGradient } from "./layers/head.ts";
 import { type BatchImages, splitImages } from "./vision/images.ts";
+import { patchCount } from "./vision/places.ts";
 
 // A pass whose activations are too long for one binding runs as several passes over some of its sequences each. Sequences
 // do not depend on each other, so the numbers are the same.
@@ -39,8 +40,14 @@ interface PassPart {
   first: number;
 }
 
-/** The most tokens whose activations fit one binding; those of an MLP are computed in parts anyway. */
-export function mostTokens(config: ModelConfig, { limits }: Pick<AdapterLike, "limits">): number {
+/** The most tokens, and patches of images in a tower that is trained, whose activations fit one binding. */
+interface PassLimits {
+  tokens: number;
+  patches: number;
+}
+
+/** What fits one pass; the activations of the language model's MLPs are computed in parts anyway. */
+export function passLimits(config: ModelConfig, { limits }: Pick<AdapterLike, "limits">): PassLimits {
   const widths = layersOf(config).flatMap(({ sublayers }) =>
     sublayers.flatMap((spec) => {
       if (spec.kind === "swiglu") return [];
@@ -52,28 +59,51 @@ export function mostTokens(config: ModelConfig, { limits }: Pick<AdapterLike, "l
     }),
   );
   const bytes = Math.min(limits.maxStorageBufferBindingSize, limits.maxBufferSize);
-  return Math.floor(bytes / 4 / Math.max(config.hidden_size, ...widths));
+  const fitting = (...own: number[]) => Math.floor(bytes / 4 / Math.max(...own));
+  const tokens = fitting(config.hidden_size, ...widths);
+  if (!config.vision) return { tokens, patches: Number.POSITIVE_INFINITY };
+  const { hidden_size: hidden, intermediate_size: inner, in_channels, temporal_patch_size, patch_size } = config.vision;
+  // of queries, keys and values; of the MLP; of the pixels
+  return { tokens, patches: fitting(3 * hidden, inner, in_channels * temporal_patch_size * patch_size ** 2) };
+}
+
+/** Patches that go through the tower with a batch: none if it is frozen, whose features are known. */
+function patchesOf(images: BatchImages | undefined): number {
+  return images && "pixels" in images ? patchCount(images.grids) : 0;
+}
+
+/** Whether a batch needs one pass only: its activations fit, or it is one sequence. */
+export function fitsOnePass({ input_ids, cu_seqlens, images }: PackedBatch, most: PassLimits): boolean {
+  return cu_seqlens.length <= 2 || (input_ids.length <= most.tokens && patchesOf(images) <= most.patches);
 }
 
 /**
- * Cuts a batch into parts of whole sequences with their images, each of at most `most` tokens or of one sequence.
+ * Cuts a batch into parts of whole sequences with their images, each of at most `most` tokens and patches or of one sequence.
  *
  * @param vision of a model that sees images
  */
 export function passParts(
   batch: PackedBatch,
   targets: Targets,
-  most: number,
+  most: PassLimits,
   vision: VisionConfig | null = null,
 ): PassPart[] {
   const { input_ids, position_ids, cu_seqlens } = batch;
   const parts: PassPart[] = [];
   const last = cu_seqlens.length - 1;
+  const trained = vision !== null && patchesOf(batch.images) > 0;
+  const imageTokens = (from: number, to: number) => {
+    let count = 0;
+    for (let t = from; t < to; t++) if (input_ids[t] === vision!.image_token_id) count++;
+    return count;
+  };
+  const fits = (from: number, to: number) =>
+    to - from <= most.tokens && (!trained || imageTokens(from, to) * vision.spatial_merge_size ** 2 <= most.patches);
   let first = 0;
   for (let s = 0; s < last; ) {
     const token = cu_seqlens[s];
     let end = s + 1;
-    while (end < last && cu_seqlens[end + 1] - token <= most) end++;
+    while (end < last && fits(token, cu_seqlens[end + 1])) end++;
     const stop = cu_seqlens[end];
     let next = first;
     while (next < targets.rows.length && targets.rows[next] < stop) next++;
@@ -95,9 +125,7 @@ export function passParts(
     first = next;
   }
   if (!batch.images || !vision) return parts;
-  const counts = parts.map(({ batch: { input_ids: ids } }) => {
-    return Array.prototype.filter.call(ids, (id) => id === vision.image_token_id).length;
-  });
+  const counts = parts.map(({ batch: { input_ids: ids }, token }) => imageTokens(token, token + ids.length));
   const images = splitImages(batch.images, counts, vision);
   return parts.map((part, i) => ({ ...part, batch: { ...part.batch, ...(images[i] && { images: images[i] }) } }));
 }

@@ -24,7 +24,7 @@ import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import { rotaryTable } from "./layers/rope.ts";
 import { embedTokens, embedTokensBackward, tableLogits } from "./layers/tables.ts";
 import type { ParameterStore } from "./parameters.ts";
-import { mostTokens, type PackedBatch, passParts, runParts, type Targets } from "./pass-parts.ts";
+import { fitsOnePass, type PackedBatch, passLimits, passParts, runParts, type Targets } from "./pass-parts.ts";
 import { type PlacedImages, placeImages, putFeatures, takeFeatureGradient } from "./vision/images.ts";
 import type { VisionTower } from "./vision/tower.ts";
 import type { Weights } from "./weights.ts";
@@ -114,8 +114,8 @@ export class Transformer {
     if (targets.rows.length === 0) return null;
     if (gradient && !this.grads)
       throw new ShapeError("Cannot compute gradients: the model has no trainable parameters");
-    const most = mostTokens(this.config, record.gpu);
-    if (batch.input_ids.length <= most || batch.cu_seqlens.length <= 2) {
+    const most = passLimits(this.config, record.gpu);
+    if (fitsOnePass(batch, most)) {
       return this.runWhole(record, batch, targets, options, gradient);
     }
     const { noise = null } = options;

@@ -17,6 +17,8 @@ export interface Completion {
   finish_reason: string;
   /** tokens */
   length: number;
+  /** keys of the prompt's images; absent: none */
+  images?: readonly string[];
 }
 
 /** A generation batch. */
@@ -25,19 +27,22 @@ export interface CompletionBatch {
   completions: Completion[];
 }
 
-/** Groups neighbouring completions of the same prompt. */
-export function byPrompt(completions: readonly Completion[]): Completion[][] {
-  const groups: Completion[][] = [];
+/** Groups neighbouring completions of the same prompt and images. */
+export function byPrompt<T extends Pick<Completion, "prompt" | "images">>(completions: readonly T[]): T[][] {
+  const groups: T[][] = [];
   for (const completion of completions) {
     const last = groups.at(-1);
-    if (last && last[0].prompt === completion.prompt) last.push(completion);
+    const same = last && last[0].prompt === completion.prompt && String(last[0].images) === String(completion.images);
+    if (same) last.push(completion);
     else groups.push([completion]);
   }
   return groups;
 }
 
-/** The question: the last user turn of a ChatML prompt, or any other prompt unchanged. */
+/** The question: the last user turn of a ChatML prompt without the places of images, or any other prompt unchanged. */
 export function question(prompt: string): string {
   const turn = prompt.split("<|im_start|>").findLast((text) => text.startsWith("user\n"));
-  return (turn === undefined ? prompt : turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "")).trim();
+  if (turn === undefined) return prompt.trim();
+  const text = turn.slice("user\n".length).replace(/<\|im_end\|>\s*$/, "");
+  return text.replaceAll("<|vision_start|><|image_pad|><|vision_end|>", "").trim();
 }

@@ -7,7 +7,7 @@ import { DpoBatches, tokensOf } from "../train/dpo/batches.ts";
 import type { DpoData } from "../train/dpo/dpo.ts";
 import { type DpoForecastInput, forecastDpo, kernelsOfDpo } from "../train/forecast/dpo.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
-import { refuseTower } from "./tower.ts";
+import { refuseTower, seenRows } from "./tower.ts";
 
 export { type DpoData, type DpoEvent, type DpoOptions, dpo } from "../train/dpo/dpo.ts";
 
@@ -43,7 +43,7 @@ export async function prepareDpo(recipe: DpoRecipe, sources: DpoSources): Promis
   };
   const images = sources.images ? await sources.images(checkpoint, config) : null;
   const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], (rows, pacing) =>
-    tokenizePreferences(images ? images.rows(rows) : rows, { ...options, ...pacing }),
+    tokenizePreferences(seenRows(rows, images, config), { ...options, ...pacing }),
   );
   const warnings = [...train.warnings, ...(held?.warnings ?? []).map((warning) => `evaluation: ${warning}`)];
 

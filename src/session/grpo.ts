@@ -13,7 +13,7 @@ import type { GrpoData } from "../train/grpo/rollout.ts";
 import type { Environment } from "../train/grpo/tools.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
 import { eosIds } from "./tokenizer.ts";
-import { refuseTower } from "./tower.ts";
+import { refuseTower, seenRows } from "./tower.ts";
 
 export { type CompletionRecord, type GrpoData, type GrpoEvent, type GrpoOptions, grpo } from "../train/grpo/grpo.ts";
 
@@ -64,7 +64,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
   };
   const images = sources.images ? await sources.images(checkpoint, config) : null;
   const [train, held] = await readRows(sources, ["prompts", "evaluation prompts"], (rows, pacing) =>
-    encodePrompts(images ? images.rows(rows) : rows, { ...options, ...pacing }),
+    encodePrompts(seenRows(rows, images, config), { ...options, ...pacing }),
   );
   const dropped = (count: number, what: string) =>
     count > 0

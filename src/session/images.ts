@@ -3,8 +3,8 @@ import { type ImageProcessor, parseProcessor, processImage, smartResize } from "
 import { type ImageValue, takeImages } from "../data/images/rows.ts";
 import type { RowSource } from "../data/paced-rows.ts";
 import type { NumberedRow, RowImage } from "../data/row-error.ts";
-import { DataError, FormatError, QwenchError, UnsupportedError } from "../errors.ts";
-import type { Checkpoint } from "../io/checkpoint.ts";
+import { DataError, QwenchError, UnsupportedError } from "../errors.ts";
+import { type Checkpoint, readJson } from "../io/checkpoint.ts";
 import { decodeImage, type ImageDecoder, readImageHeader } from "../io/images.ts";
 import { Sha256 } from "../io/sha256.ts";
 import type { Folder } from "../io/storage.ts";
@@ -13,6 +13,7 @@ import type { ModelConfig } from "../model/config.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { type BatchImages, joinImages, type SeenImages } from "../model/vision/images.ts";
 import type { ImageGrid } from "../model/vision/places.ts";
+import { isObject } from "../text/json.ts";
 
 /** How a surface reads images. */
 export interface ImageAccess {
@@ -40,6 +41,7 @@ export function imagesFrom(access: ImageAccess): ImageOpener {
 }
 
 const PROCESSOR_FILE = "preprocessor_config.json";
+const WHOLE_FILE = "processor_config.json";
 /** Features or patches kept in memory, in bytes; more are read from the cache or the image again. */
 const MEMORY_BYTES = 512 << 20;
 /** Changes with the meaning of the files in the cache. */
@@ -85,14 +87,11 @@ export class Images {
     const { vision } = config;
     if (!vision) return null;
     const { folder } = checkpoint;
-    const file = `${folder.path}/${PROCESSOR_FILE}`;
-    const text = (await folder.exists(PROCESSOR_FILE)) ? await folder.readText(PROCESSOR_FILE) : null;
-    let json: Record<string, unknown> | null;
-    try {
-      json = text === null ? null : JSON.parse(text);
-    } catch (error) {
-      throw new FormatError(`Cannot use ${file}: it is not JSON (${(error as Error).message})`);
-    }
+    const own = await objectIn(folder, PROCESSOR_FILE);
+    // transformers 5 saves the settings of an image processor within those of the whole processor
+    const whole = own ? null : await objectIn(folder, WHOLE_FILE);
+    const json = own ?? (isObject(whole?.image_processor) ? whole.image_processor : null);
+    const file = `${folder.path}/${own || !whole ? PROCESSOR_FILE : WHOLE_FILE}`;
     const { patch_size, temporal_patch_size, spatial_merge_size: merge_size } = vision;
     const processor = parseProcessor(json, { patch_size, temporal_patch_size, merge_size }, file);
     return new Images(access, checkpoint, config, processor);
@@ -147,7 +146,7 @@ export class Images {
   }
 
   /** The file of an image, as its row names it. @throws {DataError} it has changed since */
-  async bytesOf({ key }: RowImage): Promise<Uint8Array> {
+  async bytesOf({ key }: Pick<RowImage, "key">): Promise<Uint8Array> {
     const place = this.places.get(key)!;
     const bytes = await this.read(place);
     if (new Sha256().update(bytes).hex() === key) return bytes;
@@ -258,6 +257,11 @@ export class Images {
     for (const name of towerOf(config)!.tensors.keys()) hash.update(await checkpoint.read(name));
     return hash.hex();
   }
+}
+
+/** An object in a file; null: no such file. */
+async function objectIn(folder: Folder, name: string): Promise<Record<string, unknown> | null> {
+  return (await folder.exists(name)) ? readJson(folder, name) : null;
 }
 
 function joined(parts: readonly Float32Array[]): Float32Array {

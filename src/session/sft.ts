@@ -13,6 +13,7 @@ import type { SftData } from "../train/sft/sft.ts";
 import { evalBatches } from "../train/sft/step.ts";
 import { processorFiles } from "./companions.ts";
 import { loadTrainee, openBase, type PreparedBase, type RowSources, readRows, storageOf } from "./open.ts";
+import { seenRows } from "./tower.ts";
 
 export { type SftEvent, type SftOptions, sft } from "../train/sft/sft.ts";
 
@@ -52,7 +53,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
   };
   const images = sources.images ? await sources.images(checkpoint, config) : null;
   const whole = (rows: RowSource, pacing: Pacing) =>
-    tokenizeDataset(images ? images.rows(rows) : rows, { ...options, ...pacing });
+    tokenizeDataset(seenRows(rows, images, config), { ...options, ...pacing });
   const streams = recipe.datasets ? recipe.streaming : recipe.dataset_streaming;
   const stream = streams ? await openStream(sources.train, options, recipe) : null;
   const [train, held] = await readRows(sources, ["training rows", "evaluation rows"], async (rows, pacing) =>

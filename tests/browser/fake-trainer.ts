@@ -12,7 +12,7 @@ import type {
   Trainer,
 } from "../../src/client/types.ts";
 import { wordProblems } from "../../src/data/sets/word-problems.ts";
-import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
+import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError, UnsupportedError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
 import { rewardRows } from "../../workers/session/reward-rows.ts";
@@ -366,14 +366,19 @@ async function* chat(
   chats.push(structuredClone(request));
   yield { type: "progress", what: "loading the model", done: 1e6, total: 1.9e6 };
   await later(stepTime);
-  const asked = request.messages.at(-1)!.content;
+  const { content: asked, images = [] } = request.messages.at(-1)!;
+  if (fake === "blind" && images.length > 0) {
+    throw new UnsupportedError("Cannot look at an image: the embedded model has no vision tower. Remove the image.");
+  }
   const text = /html/i.test(asked)
     ? (hostile() ?? HOSTILE)
     : asked === "markdown"
       ? MARKDOWN
-      : request.adapter
-        ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
-        : "There are 12 apples and 5 more apples. 12";
+      : images.length > 0
+        ? `I see ${images.length}: ${images.map(({ type, size }) => `${type} of ${size} bytes`).join(", ")}`
+        : request.adapter
+          ? "<reasoning>\n12+5=17\n</reasoning>\n<answer>\n17\n</answer>\n"
+          : "There are 12 apples and 5 more apples. 12";
   for (const piece of text.match(/[\s\S]{1,6}/g)!) {
     if (signal?.aborted) return;
     yield { type: "text", text: piece };

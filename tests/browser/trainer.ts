@@ -10,9 +10,13 @@ declare global {
   var trainer: Trainer;
 }
 
-/** A page with the client, its worker, and a random model of two layers as the embedded one. */
-export async function trainerSite(model?: Folder): Promise<SiteFiles> {
-  const files = await bundle("tests/browser/pages/client.ts");
+/**
+ * A page with the client, its worker, and a random model of two layers as the embedded one.
+ *
+ * @param entry the page's script
+ */
+export async function trainerSite(model?: Folder, entry = "tests/browser/pages/client.ts"): Promise<SiteFiles> {
+  const files = await bundle(entry);
   const folder = model ?? (await tinyChatModel());
   for (const name of await folder.list()) {
     const source = await folder.open(name);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { openCompletionsLog, readCompletions } from "../../src/cli/runs/completions-log.ts";
 import { completionsTable } from "../../src/cli/terminal/completions-table.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
-import type { Completion } from "../../src/report/text.ts";
+import { byPrompt, type Completion, question } from "../../src/report/text.ts";
 
 const completion = (step: number, more: Partial<Completion> = {}): Completion => ({
   step,
@@ -31,6 +31,18 @@ describe("the completions of a run", () => {
     expect(readCompletions(text, "x")[1]).toEqual(
       completion(1, { completion: 'a "b"\nc', advantage: -0.5, length: 9 }),
     );
+  });
+
+  test("of prompts with images keep their keys, which tell equal questions apart", async () => {
+    const output = memoryFolder("out");
+    const log = await openCompletionsLog(output, null);
+    const prompt = "<|im_start|>user\n<|vision_start|><|image_pad|><|vision_end|>Read it.<|im_end|>\n";
+    const made = ["a", "a", "b"].map((key) => completion(1, { prompt, images: [key] }));
+    await log.append(1, made);
+    const text = await output.folder("completions").readText("completions_00001.jsonl");
+    expect(readCompletions(text, "x")).toEqual(made);
+    expect(byPrompt(made).map((group) => group.length)).toEqual([2, 1]);
+    expect(question(prompt)).toBe("Read it.");
   });
 
   test("of two batches in one step share its file", async () => {

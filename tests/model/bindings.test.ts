@@ -7,6 +7,7 @@ import { loadModel } from "../../src/model/files/load.ts";
 import type { RowGradient } from "../../src/model/layers/head.ts";
 import { passParts } from "../../src/model/pass-parts.ts";
 import { shiftedTargets, type Transformer } from "../../src/model/transformer.ts";
+import type { BatchImages } from "../../src/model/vision/images.ts";
 import { Optimizer, update } from "../../src/train/optimizer.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { integers, recipeOf, tinyModel } from "../train/fixtures.ts";
@@ -186,7 +187,7 @@ describe("full training", () => {
   });
 
   it("a pass is cut between sequences, with each row's targets", () => {
-    const parts = passParts(packed, targets, 106);
+    const parts = passParts(packed, targets, { tokens: 106, patches: 0 });
     expect(parts.map(({ batch: { cu_seqlens } }) => [...(cu_seqlens as number[])])).toEqual([
       [0, 60, 61],
       [0, 75],
@@ -198,7 +199,9 @@ describe("full training", () => {
     ]);
     expect(parts.flatMap(({ targets: own }) => [...own.tokens])).toEqual([...targets.tokens]);
     expect(parts.map(({ first }) => first)).toEqual([0, 58, 131]);
-    expect(passParts(packed, targets, 10).map(({ batch: own }) => own.input_ids.length)).toEqual(lengths);
+    expect(
+      passParts(packed, targets, { tokens: 10, patches: 0 }).map(({ batch: own }) => own.input_ids.length),
+    ).toEqual(lengths);
   });
 
   it("a pass is cut with the images of each part", () => {
@@ -210,7 +213,7 @@ describe("full training", () => {
     const batch = { input_ids, position_ids: input_ids.map((_, t) => t), cu_seqlens: [0, 4, 6, 11] };
     const none = { rows: new Uint32Array(), tokens: new Uint32Array() };
     const features = Float32Array.from({ length: 6 * 5 }, (_, i) => Math.floor(i / 5));
-    const seen = passParts({ ...batch, images: { features, grids } }, none, 6, vision).map(
+    const seen = passParts({ ...batch, images: { features, grids } }, none, { tokens: 6, patches: 0 }, vision).map(
       ({ batch: own }) => own.images,
     );
     expect(seen).toEqual([
@@ -218,7 +221,7 @@ describe("full training", () => {
       { features: features.subarray(10), grids: grids.slice(1) },
     ]);
     const pixels = Float32Array.from({ length: 24 * 7 }, (_, i) => i);
-    const patches = passParts({ ...batch, images: { pixels, grids } }, none, 4, vision).map(
+    const patches = passParts({ ...batch, images: { pixels, grids } }, none, { tokens: 4, patches: 100 }, vision).map(
       ({ batch: own }) => own.images,
     );
     expect(patches).toEqual([
@@ -226,5 +229,22 @@ describe("full training", () => {
       undefined,
       { pixels: pixels.subarray(8 * 7), grids: grids.slice(1) },
     ]);
+  });
+
+  it("a pass is cut by the patches of a trained tower, and not by those of a frozen one", () => {
+    const vision = parseModelConfig(visionConfig()).vision!;
+    const image = vision.image_token_id;
+    const input_ids = [1, image, image, 1, image, image, 1, image, image, 1, 2]; // three images of 8 patches, and a text
+    const grids = Array.from({ length: 3 }, () => [1, 4, 2] as const);
+    const batch = { input_ids, position_ids: input_ids.map((_, t) => t), cu_seqlens: [0, 3, 6, 9, 11] };
+    const none = { rows: new Uint32Array(), tokens: new Uint32Array() };
+    const lengthsOf = (images: BatchImages, patches: number) =>
+      passParts({ ...batch, images }, none, { tokens: 100, patches }, vision).map(
+        (part) => part.batch.input_ids.length,
+      );
+    const pixels = { pixels: new Float32Array(24), grids };
+    expect(lengthsOf(pixels, 16)).toEqual([6, 5]);
+    expect(lengthsOf(pixels, 7)).toEqual([3, 3, 3, 2]);
+    expect(lengthsOf({ features: new Float32Array(6), grids }, 7)).toEqual([11]);
   });
 });

@@ -20,7 +20,7 @@ import { loadTraining, prepareTraining, runTraining } from "../../src/session/tr
 import { grey, seeingModel } from "../images.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { learnt, recipeOf } from "../train/fixtures.ts";
-import { grpoRecipe, letters } from "../train/grpo/fixtures.ts";
+import { grpoRecipe, letters, tinyChatModel } from "../train/grpo/fixtures.ts";
 
 const gpu = useGpu();
 
@@ -72,6 +72,7 @@ function rows(): NumberedRow[] {
 }
 
 describe("training on images", () => {
+  const sourcesOf = (model: Folder) => ({ gpu: gpu(), model, images: imagesFrom(access(null, files).images) });
   let model: Folder;
   beforeAll(async () => {
     model = await seeingModel();
@@ -164,6 +165,32 @@ describe("training on images", () => {
       });
     await expect(prepare({ max_length: 8 })).rejects.toThrow("max_length 8 would cut off a part of one");
     await expect(prepare({ packing: true, max_length: 64 })).rejects.toThrow("Cannot pack rows with images");
+  });
+
+  it("takes the processor's settings where transformers 5 saves them", async () => {
+    const folder = await seeingModel();
+    const settings = JSON.parse(await folder.readText("preprocessor_config.json"));
+    const own = await prepareSft(recipe, { ...sourcesOf(folder), train: rows().slice(0, 1) });
+    await folder.remove("preprocessor_config.json");
+    await folder.write("processor_config.json", JSON.stringify({ image_processor: settings }));
+    const whole = await prepareSft(recipe, { ...sourcesOf(folder), train: rows().slice(0, 1) });
+    expect(whole.train!.rows[0].images).toEqual(own.train!.rows[0].images);
+    await folder.write("processor_config.json", "[]");
+    await expect(prepareSft(recipe, { ...sourcesOf(folder), train: rows() })).rejects.toThrow("processor_config.json");
+  });
+
+  it("refuses rows with images for a model without a tower, without a reader, and in streams", async () => {
+    const asked = { messages: [{ role: "user", content: "a" }, answer("b")] };
+    const rows = numbered([asked, { ...asked, images: [{ bytes: grey(16, 16, 3) }] }]);
+    const train = { [Symbol.iterator]: () => rows[Symbol.iterator]() };
+    const images = imagesFrom(access(null).images);
+    const blind = prepareSft(recipe, { gpu: gpu(), model: await tinyChatModel(), train, images });
+    await expect(blind).rejects.toThrow("rows.jsonl, row 2: has images, and the model has no vision tower to see them");
+    const unread = prepareSft(recipe, { gpu: gpu(), model, train });
+    await expect(unread).rejects.toThrow("rows.jsonl, row 2: has images, and nothing was given to open them with");
+    const streaming = recipeOf({ dataset_streaming: true, max_length: 64, max_steps: 1 });
+    const streamed = prepareSft(streaming, { gpu: gpu(), model, train, images });
+    await expect(streamed).rejects.toThrow("rows.jsonl, row 2: has images, and streamed rows may have none");
   });
 
   it("trains LoRA on the tower, which then computes its features in every step", async () => {

@@ -1,10 +1,10 @@
 import type { ChatEvent, ChatRequest } from "../../src/client/types.ts";
 import { AbortError } from "../../src/errors.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { answerTo, fittedPrompt } from "../../src/session/chat.ts";
-import { settingsOf, type TextModel, type TextSources } from "../../src/session/generate.ts";
+import { answerTo, type ChatImage, fittedPrompt } from "../../src/session/chat.ts";
+import { settingsOf, type TextSources } from "../../src/session/generate.ts";
 import type { GpuHolder } from "./gpu.ts";
-import { openKept } from "./kept-text.ts";
+import { type KeptText, openKept } from "./kept-text.ts";
 import type { Library } from "./library.ts";
 import { reporting } from "./reporting.ts";
 
@@ -34,23 +34,36 @@ export async function* chat({
   const lent = await holder.lend("the model answers");
   try {
     const { gpu } = lent;
+    const vision = request.messages.some(({ images = [] }) => images.length > 0);
     const kept = yield* reporting((report: (event: ChatEvent) => void) =>
-      openKept({ model: request.model, storage, library, holder, gpu, signal }, (what, done, total) =>
+      openKept({ model: request.model, storage, library, holder, gpu, vision, signal }, (what, done, total) =>
         report({ type: "progress", what, done, total }),
       ),
     );
     if (adapter) await kept.adapter.put(adapter.folder, adapter.name);
     else kept.adapter.turn(false);
-    yield* answer(kept.text, request, signal);
+    yield* answer(kept, request, signal);
   } finally {
     lent.end();
   }
 }
 
-async function* answer(text: TextModel, request: ChatRequest, signal: AbortSignal): AsyncGenerator<ChatEvent> {
+async function* answer(
+  { text, images }: KeptText,
+  request: ChatRequest,
+  signal: AbortSignal,
+): AsyncGenerator<ChatEvent> {
   const settings = settingsOf(text.defaults, request, Math.floor(Math.random() * 2 ** 32));
-  const { ids } = fittedPrompt(text, request.messages, settings.max_new_tokens);
-  for await (const event of answerTo(text, ids, { ...settings, pace: PACE_MS, signal })) {
+  const messages: { role: string; content: string; images: ChatImage[] }[] = [];
+  for (const { role, content, images: blobs = [] } of request.messages) {
+    const own = images && blobs.length > 0 ? await (await import("./images.ts")).messageImages(images, blobs) : [];
+    messages.push({ role, content, images: own });
+  }
+  const { ids, gone } = fittedPrompt(text, messages, settings.max_new_tokens);
+  const left = messages.filter(({ role }) => role !== "system").slice(gone);
+  const shown = left.flatMap((message) => message.images.map(({ image }) => image));
+  const seen = images && (await images.seen(text.model, { images: shown }));
+  for await (const event of answerTo(text, ids, { ...settings, images: seen, pace: PACE_MS, signal })) {
     if (signal.aborted) throw new AbortError("The answer was stopped");
     yield event;
   }

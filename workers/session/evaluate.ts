@@ -1,7 +1,9 @@
 import type { Evaluation, Job, RunEvent } from "../../src/client/types.ts";
+import type { RowImage } from "../../src/data/row-error.ts";
 import type { Tokenizer } from "../../src/data/tokenizer.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
 import { heldOutProblems, solveHeldOut } from "../../src/session/evaluate.ts";
+import type { Images } from "../../src/session/images.ts";
 import type { Library } from "./library.ts";
 import { asProgress } from "./phase.ts";
 import { phaseRecipe } from "./recipes.ts";
@@ -14,6 +16,8 @@ interface EvaluateInput {
   job: Job;
   library: Library;
   tokenizer: Tokenizer;
+  /** opens images of rows; null: the model has no vision tower */
+  images: Images | null;
   signal: AbortSignal;
   stage: Evaluation["stage"];
   phase: number;
@@ -22,7 +26,7 @@ interface EvaluateInput {
 /** Has a model answer a job's held-out problems greedily. @throws {DataError} a row has no question or answer */
 export async function* evaluate(
   model: Transformer,
-  { job, library, tokenizer, signal, stage, phase }: EvaluateInput,
+  { job, library, tokenizer, images, signal, stage, phase }: EvaluateInput,
 ): AsyncGenerator<Extract<RunEvent, { type: "progress" }>, Evaluation> {
   const recipes = job.phases.map((_, i) => phaseRecipe(job, i));
   const system_prompt = recipes.findLast(({ recipe }) => recipe.system_prompt !== null)?.recipe.system_prompt ?? null;
@@ -33,10 +37,12 @@ export async function* evaluate(
   return yield* reporting(async (report) => {
     const { data, problems: count } = job.evaluate!;
     const rows = await library.openRows(data, "test", { signal, report: asProgress(report, "bytes") });
-    const problems = await heldOutProblems(rows, count, system_prompt);
+    const problems = await heldOutProblems(images ? images.rows(rows) : rows, count, system_prompt);
     const solved = asProgress(report, "problems");
     const onProgress = (done: number, total: number) => solved("held-out problems", done, total);
-    const result = await solveHeldOut(model, tokenizer, problems, { max_new_tokens, signal, onProgress });
+    const see = images && ((shown: readonly RowImage[]) => images.seen(model, { images: shown }));
+    const options = { max_new_tokens, signal, onProgress, ...(see && { see }) };
+    const result = await solveHeldOut(model, tokenizer, problems, options);
     return { stage, phase, ...result };
   });
 }

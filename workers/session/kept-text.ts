@@ -1,15 +1,20 @@
 import type { ModelSource } from "../../src/client/types.ts";
+import { UnsupportedError } from "../../src/errors.ts";
 import { AdapterSwitch } from "../../src/session/chat.ts";
 import { loadText, prepareText, type TextModel, type TextSources } from "../../src/session/generate.ts";
+import type { Images } from "../../src/session/images.ts";
 import type { GpuHolder, OpenGpu } from "./gpu.ts";
 import type { Library, Report } from "./library.ts";
+import { nameOfModel } from "./recipes.ts";
 
 /** A model that stays on the GPU between messages, with the adapter used last. */
-interface KeptText {
+export interface KeptText {
   /** its source */
   name: string;
   text: TextModel;
   adapter: AdapterSwitch;
+  /** null: loaded without its vision tower */
+  images: Images | null;
 }
 
 interface KeptInput {
@@ -20,21 +25,36 @@ interface KeptInput {
   holder: GpuHolder;
   /** the lent GPU */
   gpu: OpenGpu["gpu"];
+  /** load the vision tower too */
+  vision?: boolean;
   signal: AbortSignal;
 }
 
-/** The model that is on the GPU already, or this one loaded in its place. */
+/**
+ * The model that is on the GPU already, or this one loaded in its place.
+ *
+ * @throws {UnsupportedError} a model without a vision tower is to see images
+ */
 export async function openKept(input: KeptInput, report: Report): Promise<KeptText> {
-  const { library, holder, gpu, signal, storage } = input;
+  const { library, holder, gpu, signal, storage, vision = false } = input;
   const name = JSON.stringify([input.model, storage]);
   const kept = holder.kept as KeptText | null;
-  if (kept?.name === name) return kept;
+  if (kept?.name === name && (kept.images || !vision)) return kept;
+  const model = await library.openModel(input.model, { signal, report });
+  const sources = { gpu, model, signal, onProgress: report, vision, ...storage };
+  const prepared = await prepareText(sources);
+  // the code for images is loaded when the first one comes
+  const images = vision ? await (await import("./images.ts")).openImages(prepared) : null;
+  const seeing = [...prepared.checkpoint.weights.keys()].some((name) => name.startsWith("model.visual."));
+  if (vision && !(images && seeing)) {
+    throw new UnsupportedError(
+      `Cannot look at an image: ${nameOfModel(input.model)} has no vision tower. Remove the image, or choose a model that sees, such as Qwen/Qwen3.5-0.8B`,
+    );
+  }
   holder.kept = null;
   await gpu.clear();
-  const model = await library.openModel(input.model, { signal, report });
-  const sources = { gpu, model, signal, onProgress: report, ...storage };
-  const text = await loadText(await prepareText(sources), sources);
-  const made = { name, text, adapter: new AdapterSwitch(text) };
+  const text = await loadText(prepared, sources);
+  const made = { name, text, adapter: new AdapterSwitch(text), images };
   holder.kept = made;
   return made;
 }

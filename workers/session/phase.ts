@@ -3,6 +3,7 @@ import { RecipeError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import type { Method, Recipe } from "../../src/recipe/recipe.ts";
+import type { ImageOpener, Images } from "../../src/session/images.ts";
 import { openRewards } from "../../src/session/rewards.ts";
 import {
   loadTraining,
@@ -39,6 +40,8 @@ export interface PreparedPhase {
   training: Training;
   /** the forecast, for the page */
   forecast: PhasePlan;
+  /** opens images of rows; null: the model has no vision tower */
+  images: Images | null;
   /** ends its rewards' threads */
   close(): Promise<void>;
 }
@@ -69,10 +72,14 @@ export async function* preparePhase(input: PhaseInput): AsyncGenerator<Progress,
     const judged = "reward_funcs" in recipe ? recipe : null;
     const platform = input.rewards.platform(modules, judged?.judge_url ?? null);
     const { rewards, close } = await openRewards(judged?.reward_funcs ?? [], judged ?? {}, platform);
-    const sources = { gpu, model, adapter, train, eval: held, rewards, signal, onProgress };
+    let opened: Images | null = null;
+    // the code for images is loaded for models that see
+    const images: ImageOpener = async (checkpoint, config) =>
+      (opened = config.vision ? await (await import("./images.ts")).openImages({ checkpoint, config }) : null);
+    const sources = { gpu, model, adapter, train, eval: held, images, rewards, signal, onProgress };
     try {
       const training: Training = await prepareTraining(method, recipe as Recipe<Method>, sources);
-      return { input, training, forecast: forecastOf(training, notes), close };
+      return { input, training, forecast: forecastOf(training, notes), images: opened, close };
     } catch (error) {
       await close();
       throw error;
@@ -110,10 +117,21 @@ export async function* trainPhase(phase: PreparedPhase, trainee: Trainee, output
     drawn = null;
     if (result === null) continue;
     if (result.done) return;
+    if (result.value.type === "generated") yield* pictured(phase, result.value.records);
     const told = runEventOf(result.value, phase);
     if (told) yield told;
     next = events.next();
   }
+}
+
+/** Pictures of the images that records name. */
+export async function* pictured(
+  { images }: Pick<PreparedPhase, "images">,
+  records: readonly { images?: readonly string[] }[],
+): AsyncGenerator<RunEvent> {
+  const keys = records.flatMap(({ images: own = [] }) => own);
+  if (!images || keys.length === 0) return;
+  yield { type: "pictures", pictures: await (await import("./images.ts")).picturesOf(images, keys) };
 }
 
 /** Converts an event of a training for the page. */

@@ -1,6 +1,7 @@
 import type { DataPreview } from "../../src/client/types.ts";
 import { detectRows } from "../../src/data/columns.ts";
 import type { NumberedRow } from "../../src/data/rows.ts";
+import { formatFileSize } from "../../src/text/bytes.ts";
 import { cut } from "../../src/text/show.ts";
 
 const ROWS = 20;
@@ -47,14 +48,23 @@ function textOf(value: unknown): string {
   if (typeof value === "string") return value;
   if (value === undefined) return "";
   if (Array.isArray(value) && value.length > 0 && value.every(isTurn)) {
-    return value.map(({ role, content }) => `${role}: ${content}`).join("\n");
+    return value.map(({ role, content }) => `${role}: ${contentOf(content)}`).join("\n");
   }
-  return JSON.stringify(value, bigints) ?? String(value);
+  return JSON.stringify(value, plain) ?? String(value);
 }
 
-function isTurn(value: unknown): value is { role: string; content: string } {
+function isTurn(value: unknown): value is { role: string; content: string | unknown[] } {
   const { role, content } = (value ?? {}) as Record<string, unknown>;
-  return typeof role === "string" && typeof content === "string";
+  return typeof role === "string" && (typeof content === "string" || Array.isArray(content));
 }
 
-const bigints = (_: string, value: unknown) => (typeof value === "bigint" ? String(value) : value);
+/** The text of a turn, with a word for each image. */
+function contentOf(content: string | unknown[]): string {
+  if (typeof content === "string") return content;
+  return content.map((part) => (part as { text?: unknown } | null)?.text ?? "[image]").join(" ");
+}
+
+const plain = (_: string, value: unknown) => {
+  if (value instanceof Uint8Array) return `${formatFileSize(value.length)} of bytes`;
+  return typeof value === "bigint" ? String(value) : value;
+};

@@ -10,7 +10,7 @@ import { evaluate } from "./evaluate.ts";
 import { faultOf, type GpuHolder } from "./gpu.ts";
 import type { Library } from "./library.ts";
 import { lockTraining } from "./locks.ts";
-import { asProgress, loadPhase, type PreparedPhase, preparePhase, trainPhase } from "./phase.ts";
+import { asProgress, loadPhase, type PreparedPhase, pictured, preparePhase, trainPhase } from "./phase.ts";
 import { reporting } from "./reporting.ts";
 import type { RewardDesk } from "./reward-platform.ts";
 import { note, type RunStore, type StoredRun } from "./runs.ts";
@@ -110,7 +110,7 @@ function measured(gpu: Gpu, { training, input: { signal } }: PreparedPhase): Asy
 async function* solve(
   { library, signal }: RunInput,
   run: StoredRun,
-  { training: { prepared }, input }: PreparedPhase,
+  { training: { prepared }, input, images }: PreparedPhase,
   model: Transformer,
   stage: Evaluation["stage"],
 ): AsyncGenerator<RunEvent> {
@@ -123,11 +123,13 @@ async function* solve(
     job,
     library,
     tokenizer: prepared.tokenizer,
+    images,
     signal,
     stage,
     phase: input.index,
   });
   model.gpu.pool.trim();
+  yield* pictured({ images }, evaluation.problems);
   yield { type: "evaluated", evaluation };
 }
 

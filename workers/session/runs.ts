@@ -127,15 +127,29 @@ export function note(run: StoredRun, event: RunEvent): void {
     case "eval":
       run.logs[event.phase].push(event.record);
       break;
+    case "pictures":
+      run.pictures = { ...run.pictures, ...event.pictures };
+      break;
     case "generated":
       run.completions = [...run.completions, { phase: event.phase, step: event.step, records: event.records }].slice(
         -BATCHES_KEPT,
       );
+      if (run.pictures) run.pictures = usedPictures(run);
       break;
     case "evaluated":
       addEvaluation(run, event.evaluation);
       break;
   }
+}
+
+/** The pictures of the completions and problems that are kept. */
+function usedPictures({ completions, evaluations, pictures = {} }: StoredRun): Record<string, string> {
+  const records = [
+    ...completions.flatMap((batch) => batch.records),
+    ...evaluations.flatMap(({ problems }) => problems),
+  ];
+  const keys = new Set(records.flatMap(({ images = [] }) => images));
+  return Object.fromEntries(Object.entries(pictures).filter(([key]) => keys.has(key)));
 }
 
 function addEvaluation(run: StoredRun, evaluation: Evaluation): void {

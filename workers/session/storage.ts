@@ -8,6 +8,8 @@ import { runsHeld } from "./locks.ts";
 import { storedName } from "./recipes.ts";
 import type { RunStore } from "./runs.ts";
 
+/** The folder of images' features. */
+export const FEATURES = "qwench/features";
 /** The folder of documents and their pairs. */
 export const DOCUMENTS = "qwench/documents";
 
@@ -34,6 +36,9 @@ export async function storageUsage(runs: RunStore): Promise<StorageUsage> {
   if (documents > 0) {
     items.push({ id: "documents", kind: "data", name: "Documents and their pairs", bytes: documents, created: null });
   }
+  const features = await bytesOf(opfsRoot().folder(FEATURES));
+  if (features > 0)
+    items.push({ id: "features", kind: "data", name: "Features of images", bytes: features, created: null });
   for (const { id, name, created } of await runs.list()) {
     items.push({ id: `runs/${id}`, kind: "run", name, bytes: await bytesOf(runs.checkpoints.folder(id)), created });
   }
@@ -48,7 +53,7 @@ export async function storageUsage(runs: RunStore): Promise<StorageUsage> {
 export async function removeStored(id: string, runs: RunStore): Promise<void> {
   const held = await runsHeld();
   if (id.startsWith("runs/")) return removeRun(id.slice("runs/".length), runs);
-  if (id === "documents") return opfsRoot().folder("qwench").removeFolder(id);
+  if (id === "documents" || id === "features") return opfsRoot().folder("qwench").removeFolder(id);
   if (held.size > 0) throw new BusyError("Cannot delete models and data while a run is training: pause it first");
   await opfsRoot().folder("qwench").removeFolder(checkStored(id));
 }

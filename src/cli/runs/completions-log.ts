@@ -15,8 +15,8 @@ const FILE = /^completions_(\d+)\.jsonl$/;
 
 /**
  * Opens the folder `completions/` of a run. Each generation batch has a file such as `completions_00001.jsonl`, named after the
- * first step that learns from it. The columns are TRL's (step, prompt, completion, one per reward, advantage) and finish_reason
- * and length.
+ * first step that learns from it. The columns are TRL's (step, prompt, completion, one per reward, advantage), finish_reason
+ * and length, and for prompts with images their SHA-256.
  *
  * Deletes files of steps after `resumeStep`, because the run repeats those steps. A fresh run deletes all files.
  *
@@ -84,7 +84,7 @@ export function readCompletions(text: string, name: string): Completion[] {
     } catch (error) {
       throw new FormatError(`Cannot read ${where}: ${(error as Error).message}`);
     }
-    const { step, prompt, completion, advantage, finish_reason, length, ...rewards } = row ?? {};
+    const { step, prompt, completion, advantage, finish_reason, length, images, ...rewards } = row ?? {};
     if (typeof step !== "number" || typeof prompt !== "string" || typeof completion !== "string") {
       throw new FormatError(
         `Cannot read ${where}: it must have a number step, and a prompt and a completion that are text`,
@@ -98,10 +98,13 @@ export function readCompletions(text: string, name: string): Completion[] {
       advantage: Number(advantage),
       finish_reason: String(finish_reason),
       length: Number(length),
+      ...(Array.isArray(images) && { images: images.map(String) }),
     };
   });
 }
 
-function toLine({ step, prompt, completion, rewards, advantage, finish_reason, length }: Completion): string {
-  return `${compactJson({ step, prompt, completion, ...rewards, advantage, finish_reason, length })}\n`;
+function toLine({ rewards, advantage, finish_reason, length, images, ...texts }: Completion): string {
+  const { step, prompt, completion } = texts;
+  const row = { step, prompt, completion, ...rewards, advantage, finish_reason, length };
+  return `${compactJson({ ...row, ...(images && { images }) })}\n`;
 }

@@ -1,5 +1,6 @@
 import { isObject } from "../../text/json.ts";
 import { kindOf } from "../../text/show.ts";
+import type { RowSource } from "../paced-rows.ts";
 import { type NumberedRow, rowError } from "../row-error.ts";
 
 /** Where an image is: its bytes, or a path, URL or data URL. */
@@ -21,7 +22,7 @@ const COLUMNS = ["images", "image"];
 export function takeImages(source: NumberedRow): { row: Record<string, unknown>; images: ImageValue[] } | null {
   if (!isObject(source.row)) return null;
   const row = asked(source.row);
-  const column = COLUMNS.find((name) => row[name] !== undefined && row[name] !== null);
+  const column = COLUMNS.find((name) => row[name] !== undefined && row[name] !== null && row[name] !== "");
   const listed = column === undefined ? [] : [row[column]].flat();
   const keys = CONVERSATIONS.filter((key) => Array.isArray(row[key]));
   const parts = keys.flatMap((key) => (row[key] as unknown[]).flatMap(imageParts));
@@ -56,6 +57,22 @@ export function takeImages(source: NumberedRow): { row: Record<string, unknown>;
     );
   }
   return { row: made, images };
+}
+
+/**
+ * Refuses rows with images, where nothing could see them: to leave an image out would train on another question.
+ *
+ * @param why what follows "has images, and "
+ * @throws {DataError} with the row
+ */
+export async function* withoutImages(rows: RowSource, why: string): AsyncGenerator<NumberedRow> {
+  for await (const source of rows) yield refuseImages(source, why);
+}
+
+/** The same of one row. */
+export function refuseImages(source: NumberedRow, why: string): NumberedRow {
+  if (takeImages(source)) throw rowError(source, `has images, and ${why}`);
+  return source;
 }
 
 /** A row of question and answer as messages; any other row as it is. */

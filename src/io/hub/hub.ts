@@ -65,6 +65,7 @@ export interface Snapshot {
 const MODEL_FILES = new Set([
   ..."config.json generation_config.json tokenizer.json tokenizer_config.json special_tokens_map.json".split(" "),
   ..."added_tokens.json vocab.json merges.txt chat_template.jinja chat_template.json adapter_config.json".split(" "),
+  ..."preprocessor_config.json video_preprocessor_config.json processor_config.json".split(" "),
   INDEX_FILE,
 ]);
 

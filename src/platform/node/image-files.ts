@@ -1,14 +1,11 @@
 import { realpath } from "node:fs/promises";
 import { dirname, isAbsolute, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { NetworkError, NotFoundError, UnsupportedError } from "../../errors.ts";
-import { type ImageDecoder, MOST_IMAGE_BYTES } from "../../io/images.ts";
+import { NotFoundError, UnsupportedError } from "../../errors.ts";
+import { downloadImage, type ImageDecoder, MOST_IMAGE_BYTES } from "../../io/images.ts";
 import type { Folder } from "../../io/storage.ts";
 import { nodeFile } from "./fs.ts";
 import { decodeNodeImage } from "./images.ts";
-
-/** A server that sends nothing for this long has failed, in milliseconds. */
-const TIMEOUT_MS = 60_000;
 
 /**
  * Images of rows in Node and Deno: files below the folder of the rows or below the working directory, and http(s) URLs.
@@ -23,32 +20,8 @@ export function nodeImages(cache: Folder | null = null): {
   return {
     decode: decodeNodeImage,
     cache,
-    read: (address, from) => (/^https?:\/\//i.test(address) ? download(address) : readFile(address, from)),
+    read: (address, from) => (/^https?:\/\//i.test(address) ? downloadImage(address) : readFile(address, from)),
   };
-}
-
-async function download(address: string): Promise<Uint8Array> {
-  let response: Response;
-  try {
-    response = await fetch(address, { signal: AbortSignal.timeout(TIMEOUT_MS) });
-  } catch (error) {
-    throw new NetworkError(`cannot download it: ${(error as Error).message}`);
-  }
-  if (!response.ok) throw new NetworkError(`cannot download it: the server answers ${response.status}`);
-  const parts: Uint8Array[] = [];
-  let size = 0;
-  for await (const part of response.body ?? []) {
-    size += part.length;
-    if (size > MOST_IMAGE_BYTES) throw new UnsupportedError(`it has more than ${MOST_IMAGE_BYTES} bytes (64 MiB)`);
-    parts.push(part);
-  }
-  const bytes = new Uint8Array(size);
-  let at = 0;
-  for (const part of parts) {
-    bytes.set(part, at);
-    at += part.length;
-  }
-  return bytes;
 }
 
 /** Data sets come from anywhere, so their rows may not name any file of the machine. */

@@ -51,6 +51,8 @@ export interface CompletionRecord {
   length: number;
   /** the row's other columns, as reward functions get them */
   columns: Readonly<Record<string, unknown>>;
+  /** keys of the prompt's images; absent: none */
+  images?: string[];
 }
 
 /** Fields of a recipe that decide how completions are drawn and scored, by TRL's names. */
@@ -163,7 +165,7 @@ export async function rollOut(
   const { scale_rewards, multi_objective_aggregation } = options;
   const how = { num_generations, scale_rewards, multi_objective_aggregation };
   const { advantages, metrics } = groupAdvantages(scored, how);
-  const records = groups.map(({ text, columns }, i) => ({
+  const records = groups.map(({ text, columns, row_images }, i) => ({
     step: step + 1,
     prompt: text,
     completion: texts[i],
@@ -172,6 +174,7 @@ export async function rollOut(
     finish_reason: generations[i].finish_reason,
     length: generations[i].ids.length,
     columns,
+    ...(row_images && { images: row_images.map(({ key }) => key) }),
   }));
   const tool_masks = used?.runs.map(({ tool_mask }) => tool_mask);
   const lengths = generations.map(({ ids }, i) => (tool_masks ? tool_masks[i].reduce((a, b) => a + b, 0) : ids.length));

@@ -1,3 +1,4 @@
+import { refuseImages } from "../../data/images/rows.ts";
 import type { RowSource } from "../../data/paced-rows.ts";
 import { type PackingStrategy, packRows } from "../../data/packing.ts";
 import type { NumberedRow } from "../../data/row-error.ts";
@@ -45,6 +46,10 @@ interface StreamPlace {
 const WINDOW = 1000;
 /** Rows whose tokens identify the data. */
 const IDENTIFYING = 32;
+
+/** Why streamed rows may have no images: memory is forecast from the largest, which a stream does not know. */
+const STREAMED =
+  "streamed rows may have none: set dataset_streaming: false (streaming: false, of datasets), which reads the headers of all images first";
 
 const STREAM_FILE = "row_stream.json";
 
@@ -124,7 +129,7 @@ export class RowStream {
     for (this.taken = 0; this.taken < this.window; this.taken++) {
       const { done, value } = await this.source.next();
       if (done) break;
-      const { input_ids, labels } = tokenizeRow(value, this.tokenize);
+      const { input_ids, labels } = tokenizeRow(refuseImages(value, STREAMED), this.tokenize);
       if (countScored(labels) > 0)
         rows.push({ input_ids: Int32Array.from(input_ids), labels: Int32Array.from(labels) });
     }
@@ -181,7 +186,7 @@ export async function openStream(
   const notes: string[] = [];
   let read = 0;
   for await (const source of rows) {
-    const { input_ids, labels, warning, notes: own } = tokenizeRow(source, tokenize);
+    const { input_ids, labels, warning, notes: own } = tokenizeRow(refuseImages(source, STREAMED), tokenize);
     fingerprint = fnvNumbers(labels, fnvNumbers(input_ids, fnvNext(fingerprint, input_ids.length)));
     told.add(own);
     if (warning) notes.push(warning);

@@ -106,6 +106,13 @@ describe("downloadModel", () => {
       expect(seen[i]!.totalReceived).toBeGreaterThanOrEqual(seen[i - 1]!.totalReceived);
   });
 
+  it("downloads the settings of an image processor", async () => {
+    const processors = ["preprocessor_config.json", "processor_config.json", "video_preprocessor_config.json"];
+    for (const name of processors) repo.files[name] = text("{}");
+    const folder = await downloadModel("owner/name", options);
+    expect((await folder.list()).filter((name) => name.includes("processor"))).toEqual(processors);
+  });
+
   it("does not download twice, and sends no request for a cached commit", async () => {
     await downloadModel("owner/name", options);
     hub.asked.length = 0;
