@@ -132,7 +132,11 @@ test("each run fails with the reward's name, and its adapter after the first ste
     trainer.data.rewardRows({ kind: "embedded", rows: "prompts" }, { system_prompt: "Be brief." }, 3),
   );
   expect(rows.problem).toBeNull();
-  expect(rows.prompts.map((prompt) => (prompt as readonly { role: string }[])[0].role)).toEqual(["system", "system", "system"]);
+  expect(rows.prompts.map((prompt) => (prompt as readonly { role: string }[])[0].role)).toEqual([
+    "system",
+    "system",
+    "system",
+  ]);
   expect(rows.columns.answer).toHaveLength(3);
   const refused = page.evaluate(() => trainer.data.fetch("file:///etc/hosts"));
   await expect(refused).rejects.toThrow("An address of a file begins with https://");
