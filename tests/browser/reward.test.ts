@@ -114,6 +114,7 @@ describe("the editor", () => {
     await page.evaluate(() => (location.hash = "#/"));
     await page.waitForSelector(".reward-chip");
     await press(page, "Write your own …");
+    await page.waitForSelector("dialog.reward-editor[open]");
     expect(await page.$eval(".code-area textarea", (area) => (area as HTMLTextAreaElement).value)).toBe(
       "export function one(prompts, completions) {\n  return completions.map(() => 1)\n",
     );
