@@ -47,13 +47,22 @@ export function answerView(speaker: string, trained: boolean, again: () => void)
       const rate = seconds > 0 ? `, ${formatFixed(tokens / seconds, 1)} tokens/s` : "";
       setText(figures, `${tokens} tokens${rate}${cut ? ", cut off" : ""}`);
       copy.onclick = async () => {
-        await navigator.clipboard.writeText(text).catch(() => {});
-        setText(copy, "Copied");
+        const copied = await copyText(text);
+        setText(copy, copied ? "Copied" : "The browser refuses");
         setTimeout(() => setText(copy, "Copy"), 1500);
       };
       void asMarkdown(body, text);
     },
   };
+}
+
+async function copyText(text: string): Promise<boolean> {
+  try {
+    await navigator.clipboard.writeText(text); // absent in an insecure context
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Shows a text's Markdown once its renderer has loaded; without it, the text stays. */

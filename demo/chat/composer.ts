@@ -1,12 +1,12 @@
 import { h, setIdle, uid } from "../dom.ts";
-import { imageDrop } from "./image-drop.ts";
+import { type ImageDrop, imageDrop } from "./image-drop.ts";
 
 /** Where the user writes a message. */
 export interface Composer {
   form: HTMLFormElement;
   input: HTMLTextAreaElement;
-  /** puts a message back, to be changed and sent again */
-  put(text: string, images: readonly File[]): void;
+  /** the images of the next message */
+  drop: ImageDrop;
   /** while an answer is written, a message can only be stopped */
   busy(on: boolean): void;
   /** whether there is a conversation to begin anew */
@@ -23,7 +23,6 @@ export function composer(act: { send(text: string, images: File[]): void; halt()
   const show = () => {
     input.readOnly = working;
     setIdle(send, working);
-    drop.idle(working);
     halt.hidden = !working;
     clear.hidden = working || !started;
   };
@@ -54,14 +53,10 @@ export function composer(act: { send(text: string, images: File[]): void; halt()
   return {
     form,
     input,
-    put(text, images) {
-      input.value = text;
-      drop.take();
-      drop.put(images);
-      input.focus();
-    },
+    drop,
     busy(on) {
       working = on;
+      drop.idle(on);
       show();
     },
     begun(on) {

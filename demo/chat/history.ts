@@ -13,7 +13,6 @@ export interface Answer {
 /** A question with the answer of each pane; null: it has not answered. */
 interface Turn {
   question: string;
-  /** before the question */
   images: File[];
   answers: (Answer | null)[];
 }
@@ -34,20 +33,21 @@ export class ChatHistory {
 
   /** What a pane is sent for a turn: the turns that it answered before, and the question. */
   messages(pane: number, turn: number, system: string): ChatMessage[] {
-    const before = this.turns.slice(0, turn).flatMap(({ answers, ...asked }): ChatMessage[] => {
+    const before = this.turns.slice(0, turn).flatMap(({ question, images, answers }): ChatMessage[] => {
       const answer = answers[pane];
       if (!answer) return [];
-      return [said(asked), { role: "assistant", content: answer.text }];
+      return [asked(question, images), { role: "assistant", content: answer.text }];
     });
     const first: ChatMessage[] = system.trim() === "" ? [] : [{ role: "system", content: system }];
-    return [...first, ...before, said(this.turns[turn])];
+    const { question, images } = this.turns[turn];
+    return [...first, ...before, asked(question, images)];
   }
 
-  /** Takes a turn and those after it back. @returns its question, with its images */
+  /** Takes a turn and those after it back. @returns its question and images */
   takeBack(turn: number): Pick<Turn, "question" | "images"> {
-    const taken = this.turns[turn];
+    const { question, images } = this.turns[turn];
     this.turns = this.turns.slice(0, turn);
-    return taken;
+    return { question, images };
   }
 
   /** Another model speaks in a pane: it has answered nothing. */
@@ -56,6 +56,6 @@ export class ChatHistory {
   }
 }
 
-function said({ question, images }: Pick<Turn, "question" | "images">): ChatMessage {
-  return { role: "user", content: question, ...(images.length > 0 && { images }) };
+function asked(content: string, images: File[]): ChatMessage {
+  return { role: "user", content, ...(images.length > 0 && { images }) };
 }

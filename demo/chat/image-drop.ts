@@ -6,7 +6,7 @@ const MOST = 8;
 const TYPES = "image/png,image/jpeg,image/webp";
 
 /** The images of the next message: chosen, pasted, or dropped on the composer. */
-interface ImageDrop {
+export interface ImageDrop {
   readonly images: readonly File[];
   /** Gives the images to a message and begins anew. */
   take(): File[];

@@ -61,12 +61,7 @@ const FORMULAS: Extension[] = [
   formula("boxed", /\\boxed/, /^(\\boxed\{(?:[^{}\n]|\{[^{}\n]*\})*\})/, false),
 ];
 
-const markdown = new Marked({
-  gfm: true,
-  breaks: true,
-  async: false,
-  extensions: undefined,
-});
+const markdown = new Marked({ gfm: true, breaks: true, async: false });
 markdown.use({
   extensions: FORMULAS,
   // tags such as <answer> are the model's own text, not HTML

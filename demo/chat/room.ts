@@ -27,6 +27,8 @@ interface RoomOptions {
   /** ids of the speakers of both panes; null: an empty pane */
   panes: readonly [string, string | null];
   system: string;
+  /** to begin with; null: the model's own */
+  temperature: number | null;
   /** questions to begin with */
   suggestions: readonly string[];
 }
@@ -60,7 +62,7 @@ export class ChatRoom {
     this.#speakers = options.speakers;
     this.#panes = [...options.panes];
     const title = uid("chat");
-    const { element: settings, settings: values } = chatSettings(options.system);
+    const { element: settings, settings: values } = chatSettings(options);
     this.#settings = values;
     this.#log = h("div", { class: "log", role: "log", "aria-label": "Conversation", tabindex: "0" });
     this.composer = composer({
@@ -153,9 +155,6 @@ export class ChatRoom {
     this.#log.append(h("div", { class: "turn" }, asked, answers));
     this.#draws = 0;
     await this.#answer(turn, [0, 1]);
-    // a question about images can be asked again: of another model, or without them
-    const unanswered = this.#history.turns[turn]?.answers.every((answer) => answer === null);
-    if (images.length > 0 && unanswered && !this.#signal.aborted) this.#edit(turn);
   }
 
   async #again(turn: number, pane: number): Promise<void> {
@@ -169,10 +168,12 @@ export class ChatRoom {
   #edit(turn: number): void {
     if (this.#answering) return;
     const { question, images } = this.#history.takeBack(turn);
+    this.composer.drop.put(images);
     this.#views.length = turn;
     for (const element of [...this.#log.children].slice(turn)) element.remove();
     this.composer.begun(turn > 0);
-    this.composer.put(question, images);
+    this.composer.input.value = question;
+    this.composer.input.focus();
     if (turn === 0) this.#suggest();
   }
 
@@ -198,14 +199,19 @@ export class ChatRoom {
     this.#answering = null;
     this.composer.busy(false);
     this.composer.begun(true);
+    // a question about images can be asked again: of another model, or without them
+    const asked = this.#history.turns[turn];
+    if (asked && asked.images.length > 0 && asked.answers.every((answer) => answer === null)) this.#edit(turn);
     this.composer.input.focus({ preventScroll: true });
   }
 
   async #one(turn: number, pane: number, speaker: Speaker, signal: AbortSignal): Promise<void> {
     const view = this.#views[turn][pane]!;
-    const { system, seed, ...drawn } = this.#settings;
+    const { system, seed, temperature, top_p, max_new_tokens } = this.#settings;
     const messages = this.#history.messages(pane, turn, system);
-    const request: ChatRequest = { ...speaker.request, ...drawn, messages };
+    const request: ChatRequest = { ...speaker.request, max_new_tokens, messages };
+    if (temperature !== null) request.temperature = temperature;
+    if (top_p !== null) request.top_p = top_p;
     if (seed !== null) request.seed = (seed + this.#draws) % 2 ** 32;
     const answer = { text: "", tokens: 0, seconds: 0, cut: false };
     view.waiting("…");

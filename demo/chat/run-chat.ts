@@ -25,6 +25,7 @@ export function runChat(app: App, run: Run, signal: AbortSignal): HTMLElement {
       title: "Chat with the model",
       speakers,
       panes: [BASE, NEWEST],
+      temperature: 0, // so that two answers differ only by their models
       system: typeof system === "string" ? system : "",
       suggestions,
     },

@@ -1,36 +1,40 @@
 import { h } from "../dom.ts";
 import { labelled } from "../parts/choice.ts";
 
-/** How answers are drawn. */
+/** How answers are drawn; null: as the model's own generation settings say. */
 export interface ChatSettings {
   system: string;
-  temperature: number;
-  top_p: number;
+  temperature: number | null;
+  top_p: number | null;
   max_new_tokens: number;
   /** null: another one each time */
   seed: number | null;
 }
 
-const DEFAULTS: ChatSettings = { system: "", temperature: 0, top_p: 1, max_new_tokens: 512, seed: null };
-
-/** @param system the run's system prompt, to begin with */
-export function chatSettings(system: string): { element: HTMLElement; settings: ChatSettings } {
-  const settings = { ...DEFAULTS, system };
+/** @param begin the run's system prompt, and the temperature to begin with */
+export function chatSettings(begin: Pick<ChatSettings, "system" | "temperature">): {
+  element: HTMLElement;
+  settings: ChatSettings;
+} {
+  const settings: ChatSettings = { ...begin, top_p: null, max_new_tokens: 512, seed: null };
   const prompt = h("textarea", { rows: 2, placeholder: "none" });
-  prompt.value = system;
+  prompt.value = settings.system;
   prompt.addEventListener("input", () => (settings.system = prompt.value));
   const number = (
     name: "temperature" | "top_p" | "max_new_tokens",
     limits: { min: number; max: number; step: number },
   ) => {
-    const input = h("input", { type: "number", value: settings[name], ...limits, inputmode: "decimal" });
+    const input = h("input", { type: "number", ...limits, inputmode: "decimal", placeholder: "the model's own" });
+    const show = () => (input.value = String(settings[name] ?? ""));
     // an impossible value goes back to the last possible one
     input.addEventListener("change", () => {
       const { valueAsNumber: value } = input;
       const whole = limits.step === 1 ? Math.round(value) : value;
       if (Number.isFinite(whole)) settings[name] = Math.min(limits.max, Math.max(limits.min, whole));
-      input.value = String(settings[name]);
+      else if (name !== "max_new_tokens" && !input.validity.badInput) settings[name] = null;
+      show();
     });
+    show();
     return input;
   };
   const seed = h("input", { type: "number", min: 0, max: 2 ** 32 - 1, step: 1, placeholder: "random" });

@@ -127,22 +127,23 @@ export function dataPicker(
 
   const take = (chosen: Record<string, string> | null) => {
     columns = chosen;
+    changing = true; // the user may have more to say
     tell();
     show();
   };
-  const search = hubPicker(signal, (chosen) => {
-    hub = chosen;
-    columns = null;
-    tell();
-    void look();
-  });
-  const pickFile = (chosen: File) => {
-    file = chosen;
+  const anew = () => {
     columns = null;
     tell();
     void look();
   };
-  const ownRows = ownFile(app, signal, pickFile);
+  const search = hubPicker(signal, (chosen) => {
+    hub = chosen;
+    anew();
+  });
+  const ownRows = ownFile(app, signal, (chosen) => {
+    file = chosen;
+    anew();
+  });
   const show = () => {
     const now = source();
     // these stay where they are, so that what the user types in them does too
@@ -178,9 +179,7 @@ export function dataPicker(
       kind,
       (value) => {
         kind = value;
-        columns = null;
-        tell();
-        void look();
+        anew();
       },
     ),
     search,

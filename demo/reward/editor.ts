@@ -9,7 +9,7 @@ import { lastBatch } from "./batches.ts";
 import { codeArea } from "./code-area.ts";
 import { EXAMPLES, SIGNATURE } from "./examples.ts";
 import { rewardSandbox } from "./lazy.ts";
-import { dropModule, freeName, keepModule, type ShelfModule, shelf } from "./shelf.ts";
+import { dropModule, freeName, keepDraft, keepModule, rewardDraft, type ShelfModule, shelf } from "./shelf.ts";
 import { trialTable } from "./table.ts";
 import { tryModule } from "./trial.ts";
 
@@ -48,7 +48,10 @@ class Editor {
   readonly #said = h("p", { class: "about", role: "status" });
   readonly #results = h("div", { class: "trial" });
   readonly #file: HTMLInputElement;
-  readonly #code = codeArea("Code", () => fill(this.#fault));
+  readonly #code = codeArea("Code", () => {
+    fill(this.#fault);
+    this.#keepDraft();
+  });
   readonly #dialog: HTMLDialogElement;
   #made: ShelfModule | "removed" | null = null;
   /** completions of the last trial, as the user changed them */
@@ -63,6 +66,13 @@ class Editor {
     const spelled = { type: "text", spellcheck: "false", autocomplete: "off", maxlength: 60 };
     this.#file = h("input", { ...spelled, value: this.#first.name });
     this.#code.set(this.#first.text);
+    const draft = rewardDraft(name);
+    if (draft) {
+      this.#file.value = draft.name;
+      this.#code.set(draft.text);
+      fill(this.#said, "This is what you had not saved.");
+    }
+    this.#file.addEventListener("input", () => this.#keepDraft());
     this.#dialog = this.#build();
     this.#dialog.addEventListener("cancel", (event) => {
       event.preventDefault(); // Escape must not lose the code
@@ -71,12 +81,20 @@ class Editor {
     document.body.append(this.#dialog);
     this.#dialog.showModal();
     this.#code.area.focus();
+    // another view of the page: the draft is kept
+    const leave = () => this.#dialog.close();
+    addEventListener("hashchange", leave);
     this.outcome = new Promise((done) => {
       this.#dialog.addEventListener("close", () => {
+        removeEventListener("hashchange", leave);
         this.#dialog.remove();
         done(this.#made);
       });
     });
+  }
+
+  #keepDraft(): void {
+    keepDraft({ of: this.#kept?.name ?? null, ...this.#module });
   }
 
   get #module() {
@@ -142,6 +160,7 @@ class Editor {
       const detail = "The example takes the place of what you wrote.";
       if (own && !(await confirm("Replace the code?", detail, "Replace"))) return;
       this.#code.set(EXAMPLES[Number(value)].text);
+      this.#keepDraft();
       fill(this.#fault);
     });
     return list;
@@ -210,7 +229,7 @@ class Editor {
       keepModule(module);
       if (this.#kept && this.#kept.name !== module.name) dropModule(this.#kept.name);
       this.#made = module;
-      this.#dialog.close();
+      this.#end();
     } catch (error) {
       fill(this.#fault, `The browser cannot keep it (${messageOf(error)}). Download it instead.`);
     }
@@ -226,14 +245,19 @@ class Editor {
     if (!(await confirm(`Delete ${name}?`, "Runs that used it keep their own copy.", "Delete"))) return;
     dropModule(name);
     this.#made = "removed";
-    this.#dialog.close();
+    this.#end();
   }
 
   async #leave(): Promise<void> {
     const { name, text } = this.#module;
     const same = name === this.#first.name && text === this.#first.text;
     const detail = "What you wrote since the last save is lost.";
-    if (same || (await confirm("Leave without saving?", detail, "Leave"))) this.#dialog.close();
+    if (same || (await confirm("Leave without saving?", detail, "Leave"))) this.#end();
+  }
+
+  #end(): void {
+    keepDraft(null);
+    this.#dialog.close();
   }
 }
 

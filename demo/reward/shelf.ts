@@ -49,6 +49,33 @@ export function modulesOf(recipe: Readonly<Record<string, unknown>>): { modules?
   return { modules: modules.map(({ name, text }) => ({ name, text })) };
 }
 
+const DRAFT_KEY = "qwench.reward-draft";
+
+/** What is being written in the editor, so that leaving the page loses nothing. `of`: the kept module; null: a new one. */
+interface RewardDraft extends RewardSource {
+  of: string | null;
+}
+
+/** The unsaved text of a module; null: there is none. */
+export function rewardDraft(of: string | null): RewardSource | null {
+  try {
+    const draft = JSON.parse(sessionStorage.getItem(DRAFT_KEY) ?? "null") as RewardDraft | null;
+    return draft && draft.of === of && typeof draft.text === "string" ? { name: draft.name, text: draft.text } : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Keeps the unsaved text until the tab closes; null: it is saved, or not wanted. */
+export function keepDraft(draft: RewardDraft | null): void {
+  try {
+    if (draft) sessionStorage.setItem(DRAFT_KEY, JSON.stringify(draft));
+    else sessionStorage.removeItem(DRAFT_KEY);
+  } catch {
+    // without storage the text is only in the editor
+  }
+}
+
 /** A free name such as my-reward-2.mjs. */
 export function freeName(): string {
   const taken = new Set(shelf().map(({ name }) => name));

@@ -34,7 +34,7 @@ export function trialTable(
     { class: "scroll", tabindex: "0", role: "region", "aria-label": "Scores" },
     h(
       "table",
-      { class: "scores" },
+      { class: "trial-scores" },
       h(
         "thead",
         {},

@@ -26,6 +26,7 @@ export const chatView: ShowView = (app, signal) => {
       speakers: [speaker],
       panes: ["model", null] as const,
       system: "",
+      temperature: null,
       suggestions,
     };
     fill(place, new ChatRoom(app, options, leave.signal).element);

@@ -3,6 +3,7 @@ import { fill, h } from "../dom.ts";
 import { comparison } from "../parts/comparison.ts";
 import { downloads } from "../parts/downloads.ts";
 import { runHeader } from "../parts/run-header.ts";
+import { runModules } from "../reward/run-modules.ts";
 import type { ShowView } from "./view.ts";
 
 /** A run's result: the comparison before and after, a chat, and downloads. */
@@ -11,7 +12,11 @@ export function resultView(id: string): ShowView {
     const run = await app.open(id);
     const recipes = h("div");
     const details = h("details", { class: "more" }, h("summary", {}, "Recipes of this run"), recipes);
-    fill(recipes, ...run.record.recipes.map((yaml) => h("pre", { tabindex: "0" }, yaml)));
+    fill(
+      recipes,
+      ...run.record.recipes.map((yaml) => h("pre", { tabindex: "0" }, yaml)),
+      ...runModules(run.record.job),
+    );
     details.hidden = run.record.recipes.length === 0;
     const element = h(
       "div",

@@ -1,10 +1,11 @@
 import { DataError, QwenchError, RecipeError } from "../errors.ts";
 import { oneLine } from "../text/show.ts";
+import { takeImages } from "./images/rows.ts";
 import { parsePreference } from "./preferences.ts";
 import { type NumberedRow, parsePrompt, parseRow, rowError } from "./rows.ts";
 
 /** Qwench's names of columns, each with the data set's own name. */
-export type Columns = Readonly<Record<string, string>>;
+type Columns = Readonly<Record<string, string>>;
 
 /** What rows are, by their first ones. */
 export interface DetectedRows {
@@ -105,8 +106,13 @@ function guess({ columns }: Form, names: readonly string[]): Columns | null {
 }
 
 /** Why these rows are neither preferences, examples nor prompts, or null if they are. */
-function problemOf(rows: readonly NumberedRow[]): string | null {
+function problemOf(given: readonly NumberedRow[]): string | null {
+  let rows = given;
   try {
+    rows = given.map((source) => {
+      const taken = takeImages(source);
+      return taken ? { ...source, row: taken.row, images: [] } : source;
+    });
     if (rows.every(({ row }) => "chosen" in row && "rejected" in row)) {
       for (const row of rows) parsePreference(row);
       return null;

@@ -1,5 +1,6 @@
 import { type DpoLossType, dpoLossOf } from "../../shaders/loss/dpo-losses.ts";
 import { type GrpoLossType, grpoLossRemarks, type LossSettings } from "../../shaders/loss/grpo-losses.ts";
+import { parseColumns } from "../data/columns.ts";
 import { RecipeError } from "../errors.ts";
 import { show } from "../text/show.ts";
 import type { FieldValue, Method } from "./field.ts";
@@ -133,6 +134,10 @@ function applyGenerationKwargs(recipe: Values): void {
 function checkMixture(recipe: Values, method: Method, notes: string[]): void {
   const datasets = recipe.datasets as readonly Record<string, unknown>[] | null;
   const parts = datasets && readMixture(datasets);
+  if (typeof recipe.columns === "string") {
+    parseColumns(recipe.columns); // or refuses
+    if (parts) notes.push("columns is ignored: it is for dataset_name, and datasets goes before it");
+  }
   if (parts && recipe.dataset_name !== null) {
     notes.push(`dataset_name ${show(recipe.dataset_name)} is ignored: datasets goes before it`);
   }

@@ -26,8 +26,8 @@ const textOf = (page: Page, selector: string) => page.$eval(selector, (element) 
 async function planned(page: Page, kind: string): Promise<Job["phases"][0]["data"]> {
   const handle = await page.waitForFunction(
     (kind) => {
-      const { phases } = (globalThis as unknown as { plans: Job[] }).plans.at(-1)!;
-      return phases[0].data.kind === kind && phases[0].data;
+      const { phases } = (globalThis as unknown as { plans: Job[] }).plans.at(-1) ?? { phases: [] };
+      return phases[0]?.data.kind === kind && phases[0].data;
     },
     {},
     kind,
@@ -88,8 +88,8 @@ test("the hub: search, config and split, and a pasted address; the focus stays i
   await press(page, "me/sums 1,200 downloads");
   await (await page.waitForSelector('::-p-aria([name="Split"][role="combobox"])'))!.select("test");
   await page.waitForFunction(() => {
-    const { phases } = (globalThis as unknown as { plans: Job[] }).plans.at(-1)!;
-    return phases[0].data.kind === "hub" && phases[0].data.split === "test" && phases[0].data.columns;
+    const { phases } = (globalThis as unknown as { plans: Job[] }).plans.at(-1) ?? { phases: [] };
+    return phases[0]?.data.kind === "hub" && phases[0].data.split === "test" && phases[0].data.columns;
   });
   expect(await planned(page, "hub")).toEqual({
     kind: "hub",
@@ -103,7 +103,7 @@ test("the hub: search, config and split, and a pasted address; the focus stays i
     input.dispatchEvent(new Event("input", { bubbles: true }));
   });
   await page.waitForFunction(() => {
-    const { phases } = (globalThis as unknown as { plans: Job[] }).plans.at(-1)!;
-    return phases[0].data.kind === "hub" && phases[0].data.config === "b";
+    const { phases } = (globalThis as unknown as { plans: Job[] }).plans.at(-1) ?? { phases: [] };
+    return phases[0]?.data.kind === "hub" && phases[0].data.config === "b";
   });
 });

@@ -99,6 +99,10 @@ describe("a chat", () => {
     await page.focus(".ask textarea");
     await page.keyboard.press("Enter"); // images alone are a message
     await shown(page, "I see 2");
+    // the other pane answers too
+    await page.waitForFunction(
+      () => document.querySelector(".ask .primary")!.getAttribute("aria-disabled") === "false",
+    );
     expect(
       await page.$$eval(".bubble.user .sent img", (all) => all.map((one) => (one as HTMLImageElement).alt)),
     ).toEqual(["a.png", "c.png"]);

@@ -90,4 +90,54 @@ test("each run fails with the reward's name, and its adapter after the first ste
   for (const { completion, rewards } of drawn) expect(rewards.length_of).toBe(completion.length);
   const yaml = await page.evaluate(async (id) => (await trainer.runs.get(id)).recipes[0], id);
   expect(yaml).toContain("./own.mjs:length_of");
+
+  // its adapters can be chatted with; its rows seen as the model sees them, and as its rewards get them
+  const kept = await page.evaluate((id) => trainer.runs.checkpoints(id), id);
+  expect(kept.at(-1)).toEqual({ phase: 0, method: "grpo", step: null });
+  const said = await page.evaluate(
+    async (id, checkpoints) => {
+      const texts: string[] = [];
+      for (const checkpoint of checkpoints) {
+        let text = "";
+        const messages = [{ role: "user" as const, content: "2+2=" }];
+        const request = { run: id, model: { kind: "embedded" as const }, adapter: true, checkpoint, messages };
+        for await (const event of trainer.chat({ ...request, temperature: 0, max_new_tokens: 8 })) {
+          if (event.type === "text") text += event.text;
+        }
+        texts.push(text);
+      }
+      return texts;
+    },
+    id,
+    [kept.at(-1)!, kept.at(-2)!],
+  );
+  // the last checkpoint is of the last step
+  expect(said[0]).toBe(said[1]);
+  const lost = page.evaluate(async (id) => {
+    const request = { run: id, model: { kind: "embedded" as const }, adapter: true, messages: [] };
+    for await (const _ of trainer.chat({ ...request, checkpoint: { phase: 0, step: 77 } })) break;
+  }, id);
+  await expect(lost).rejects.toThrow("The checkpoint of step 77 of Good is gone");
+  const seen = await page.evaluate(() =>
+    trainer.data.see(
+      { kind: "embedded", rows: "sft" },
+      { model: { kind: "embedded" }, method: "sft", recipe: { max_length: 24 } },
+    ),
+  );
+  expect(seen).toMatchObject({ problem: null, bad: 0, all: true });
+  expect(seen.lengths.length).toBe(seen.counted);
+  expect(seen.cut).toBe(seen.lengths.filter((length) => length > 24).length);
+  expect(new Set(seen.rows.flatMap(({ parts }) => parts.map(({ kind }) => kind))).has("prompt")).toBe(true);
+  const rows = await page.evaluate(() =>
+    trainer.data.rewardRows({ kind: "embedded", rows: "prompts" }, { system_prompt: "Be brief." }, 3),
+  );
+  expect(rows.problem).toBeNull();
+  expect(rows.prompts.map((prompt) => (prompt as readonly { role: string }[])[0].role)).toEqual([
+    "system",
+    "system",
+    "system",
+  ]);
+  expect(rows.columns.answer).toHaveLength(3);
+  const refused = page.evaluate(() => trainer.data.fetch("file:///etc/hosts"));
+  await expect(refused).rejects.toThrow("An address of a file begins with https://");
 });

@@ -108,6 +108,16 @@ describe("the editor", () => {
     await page.keyboard.press("Escape");
     await page.waitForSelector("dialog.confirm[open]");
     await press(page, "Cancel");
+    // leaving the page's view closes the editor, and what was written is still there
+    await page.evaluate(() => (location.hash = "#/runs"));
+    await page.waitForFunction(() => !document.querySelector("dialog"));
+    await page.evaluate(() => (location.hash = "#/"));
+    await page.waitForSelector(".reward-chip");
+    await press(page, "Write your own …");
+    await page.waitForSelector("dialog.reward-editor[open]");
+    expect(await page.$eval(".code-area textarea", (area) => (area as HTMLTextAreaElement).value)).toBe(
+      "export function one(prompts, completions) {\n  return completions.map(() => 1)\n",
+    );
     await write(page, "export function one(prompts, completions) {\n  return completions.map(() => 1);\n}\n");
     await press(page, "Save");
     await page.waitForFunction(() => document.querySelectorAll(".reward-chip").length === 6);

@@ -115,12 +115,33 @@ describe("a chat", () => {
     expect(failed).toBe(false);
   });
 
+  it("compares the base with the adapter, each from its own history, which /adapter off continues", async () => {
+    const user = (content: string) => ({ role: "user", content });
+    const assistant = (content: string) => ({ role: "assistant", content });
+    const one = await answerTo([user("hello")]);
+    const two = await answerTo([user("hello"), assistant(one), user("and?")]);
+    const three = await answerTo([user("hello"), assistant(one), user("and?"), assistant(two), user("more")]);
+    const use = `/adapter ${join(root, "adapter")}`;
+    const { answers, notes } = await chat([use, "/compare", "hello", "and?", "/compare off", "/adapter off", "more"]);
+    expect(answers).toHaveLength(5);
+    expect([answers[0], answers[2], answers[4]]).toEqual([one, two, three].map(line));
+    expect([answers[1], answers[3]]).toEqual((await chat([use, "hello", "and?", "/adapter off"])).answers);
+    expect(answers[1]).not.toBe(answers[0]);
+    expect(notes.match(/With(out)? the adapter:/g)).toEqual(
+      [0, 1, 0, 1].map((on) => `With${on ? "" : "out"} the adapter:`),
+    );
+    expect(notes).toContain("The adapter is off. It has its own history of 4 turns.");
+    const none = await chat(["/compare", "/compare maybe"]);
+    expect(none.failed).toBe(true);
+    expect(none.notes).toContain("There is nothing to compare: name an adapter with /adapter PATH");
+  });
+
   it("changes its settings, and shows them", async () => {
     const { notes, answers } = await chat(["/max_new_tokens 3", "/temperature", "/seed 12", "hello"]);
     expect(notes).toBe("max_new_tokens is 3\ntemperature is 0\nseed is 12\n(cut after 3 tokens)");
     expect(line(await answerTo([{ role: "user", content: "hello" }]))).toContain(answers[0].trimEnd());
     const help = (await chat(["/help"])).notes;
-    for (const name of ["/reset", "/system", "/adapter", "/temperature", "/save", "/exit"])
+    for (const name of ["/reset", "/system", "/adapter", "/compare", "/temperature", "/save", "/exit"])
       expect(help).toContain(name);
   });
 

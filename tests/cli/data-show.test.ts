@@ -8,6 +8,7 @@ import { DATA_FLAGS } from "../../src/cli/flags/data-flags.ts";
 import { openDataset } from "../../src/cli/sources/datasets.ts";
 import { hubOptions } from "../../src/cli/sources/hub.ts";
 import { memoryFolder } from "../../src/io/memory-folder.ts";
+import { parseRecipe } from "../../src/recipe/recipe.ts";
 import { bins, quantile } from "../../src/text/bins.ts";
 
 let folder: string;
@@ -78,6 +79,12 @@ test("a recipe's columns rename the rows that training reads", async () => {
   expect(rows).toEqual([{ q: "2+2", a: "4", level: 1, prompt: "2+2", completion: "4" }]);
   const known = { ...recipe, dataset_format: "gsm8k" as const };
   await expect(openDataset(file, "train", known, hub, memoryFolder("model"))).rejects.toThrow("columns does not apply");
+});
+
+test("columns that cannot be read are refused with the recipe, and those beside a mixture are said to be ignored", () => {
+  expect(() => parseRecipe({ columns: "promt=q" }, "sft")).toThrow(/^columns must be Qwench's names/);
+  const { notes } = parseRecipe({ columns: "prompt=q", datasets: [{ path: "a.jsonl" }] }, "sft");
+  expect(notes.join("\n")).toContain("columns is ignored: it is for dataset_name");
 });
 
 test("a histogram has round edges and holds every value", () => {

@@ -18,6 +18,6 @@ test("each pane is sent its own answers, and only the questions that it answered
   history.turns[second].answers[0] = answer("more");
   history.forget(0);
   expect(history.messages(0, second, "")).toEqual([{ role: "user", content: "two" }]);
-  expect(history.takeBack(first)).toBe("one");
+  expect(history.takeBack(first)).toEqual({ question: "one", images: [] });
   expect(history.turns).toEqual([]);
 });

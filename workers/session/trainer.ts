@@ -41,7 +41,6 @@ import { rewardRows } from "./reward-rows.ts";
 import { trainRun } from "./run.ts";
 import { evaluateRun, savedSteps } from "./run-evaluation.ts";
 import { newestAdapter, newRun, RunStore, summaryOf } from "./runs.ts";
-import { fetchFile, seePhase } from "./see.ts";
 import { removeOldExports, removeRun, removeStored, storageUsage } from "./storage.ts";
 
 /** Properties that only data sources have. */
@@ -86,8 +85,8 @@ export class TrainerSession implements TrainerService {
       const { library } = this.parts;
       return previewRows(await library.openRows(source, "train", { report: () => {} }));
     },
-    see: (source, as) => seePhase(this.parts.library, source, as),
-    fetch: fetchFile,
+    see: async (source, as) => (await import("./see.ts")).seePhase(this.parts.library, source, as),
+    fetch: async (url) => (await import("./see.ts")).fetchFile(url),
     rewardRows: async (source, recipe, count) => {
       const { library } = this.parts;
       return rewardRows(await library.openRows(source, "train", { report: () => {} }), recipe, count);

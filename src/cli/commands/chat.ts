@@ -131,8 +131,11 @@ export class Chat {
   private readonly text: TextModel;
   private readonly io: ChatIo;
   private readonly options: ChatOptions;
-  private readonly conversation: Conversation;
+  /** of the model with its adapter, and without: neither sees the other's answers */
+  private readonly histories: { on: Conversation; off: Conversation };
   private readonly adapter: AdapterSwitch;
+  /** both answer each message */
+  private comparing = false;
   /** images of the next message */
   private waiting: ChatImage[] = [];
   private answers = 0;
@@ -143,8 +146,13 @@ export class Chat {
     this.text = text;
     this.io = io;
     this.options = options;
-    this.conversation = new Conversation(text, options.system);
+    this.histories = { on: new Conversation(text, options.system), off: new Conversation(text, options.system) };
     this.adapter = new AdapterSwitch(text);
+  }
+
+  /** The history of the model as it is now. */
+  private get conversation(): Conversation {
+    return this.histories[this.adapter.on ? "on" : "off"];
   }
 
   /** Handles input line by line. @returns whether a line failed */
@@ -156,7 +164,8 @@ export class Chat {
         if (line.startsWith("/")) {
           if (/^\/(exit|quit|bye)\s*$/.test(line)) break;
           await this.obey(line);
-        } else await this.answer(line);
+        } else if (this.comparing) await this.compare(line);
+        else await this.answer(line, this.take());
       } catch (error) {
         if (!(error instanceof QwenchError)) throw error;
         this.io.note(error.message);
@@ -182,10 +191,33 @@ export class Chat {
     this.waiting.push(...row.images!.map((image) => ({ name: file, image })));
   }
 
-  private async answer(line: string): Promise<void> {
-    const { settings, stop, images } = this.options;
-    const { ids, gone } = this.conversation.ask(line, settings.max_new_tokens, this.waiting);
+  /** The images of the next message, which then has none. */
+  private take(): ChatImage[] {
+    const taken = this.waiting;
     this.waiting = [];
+    return taken;
+  }
+
+  /** Has the model without its adapter answer, then with it, each from its own history. An answer that is stopped ends both. */
+  private async compare(line: string): Promise<void> {
+    const { adapter, io } = this;
+    const [was, images] = [adapter.on, this.take()];
+    try {
+      for (const on of [false, true]) {
+        adapter.turn(on);
+        io.note(on ? "With the adapter:" : "Without the adapter:");
+        if (!(await this.answer(line, images))) break;
+      }
+    } finally {
+      adapter.turn(was);
+    }
+  }
+
+  /** @returns whether the answer was not stopped */
+  private async answer(line: string, about: readonly ChatImage[]): Promise<boolean> {
+    const { settings, stop, images } = this.options;
+    const { conversation } = this;
+    const { ids, gone } = conversation.ask(line, settings.max_new_tokens, about);
     if (gone > 0) {
       const { max_position_embeddings: most } = this.text.config;
       this.io.note(`Dropped the oldest ${gone} turns: the model has ${most} positions.`);
@@ -194,7 +226,7 @@ export class Chat {
     let said = "";
     let why = "";
     try {
-      const seen = images ? await images.seen(this.text.model, { images: this.conversation.images }) : null;
+      const seen = images ? await images.seen(this.text.model, { images: conversation.images }) : null;
       const options = { ...settings, number: this.answers++, stop, pace: PACE, signal, images: seen };
       for await (const event of answerTo(this.text, ids, options)) {
         if (event.type === "text") {
@@ -207,23 +239,26 @@ export class Chat {
       why = "stopped";
     } finally {
       done();
-      this.conversation.answer(said);
+      conversation.answer(said);
     }
     if (!said.endsWith("\n")) this.io.say("\n");
     if (why) this.io.note(`(${why})`);
+    return why !== "stopped";
   }
 
   private async obey(line: string): Promise<void> {
     const [, name, value] = /^\/(\S*)\s*([\s\S]*?)\s*$/.exec(line)!;
-    const { conversation, io } = this;
+    const { io } = this;
+    const both = Object.values(this.histories);
     if (name === "help") io.note(this.help());
     else if (name === "reset") {
-      conversation.turns = [];
+      for (const history of both) history.turns = [];
       io.note("Dropped all turns; the system message stays.");
     } else if (name === "system") {
-      conversation.system = value === "" ? null : value;
+      for (const history of both) history.system = value === "" ? null : value;
       io.note(value === "" ? "No system message from now on." : "Changed the system message; earlier turns stay.");
     } else if (name === "adapter") await this.swap(value);
+    else if (name === "compare") this.setCompare(value);
     else if (name === "save") await this.save(value);
     else if (name === "image") {
       await this.look(value);
@@ -235,6 +270,7 @@ export class Chat {
         "reset",
         "system",
         "adapter",
+        "compare",
         "image",
         "save",
         "exit",
@@ -258,8 +294,23 @@ export class Chat {
     if (value === "on" && !adapter.present)
       throw new UsageError("There is no adapter to switch on: name one with /adapter PATH");
     if (value === "off" || value === "on") adapter.turn(value === "on");
-    else if (value !== "") await adapter.put(await openModelFolder(value, "main", this.options.hub));
-    this.io.note(adapter.present ? `The adapter is ${adapter.on ? "on" : "off"}.` : "There is no adapter.");
+    else if (value !== "") {
+      await adapter.put(await openModelFolder(value, "main", this.options.hub));
+      this.histories.on.turns = []; // another adapter has answered nothing
+    }
+    const { length } = this.conversation.turns;
+    const history = length > 0 ? ` It has its own history of ${length} turns.` : "";
+    this.io.note(adapter.present ? `The adapter is ${adapter.on ? "on" : "off"}.${history}` : "There is no adapter.");
+  }
+
+  /** Begins or ends comparing. */
+  private setCompare(value: string): void {
+    if (!["", "on", "off"].includes(value)) throw new UsageError(`/compare is on or off, not ${value}`);
+    if (!this.adapter.present) throw new UsageError("There is nothing to compare: name an adapter with /adapter PATH");
+    this.comparing = value === "" ? !this.comparing : value === "on";
+    this.io.note(
+      this.comparing ? "Each message is answered without the adapter, then with it." : "One answer for each message.",
+    );
   }
 
   /** The conversation as a row that `qwench sft` can learn from. */
@@ -288,7 +339,8 @@ export class Chat {
     const rows = [
       ["/reset", "drop all turns"],
       ["/system TEXT", "change the system message; without TEXT, none"],
-      ["/adapter on|off|PATH", "switch the adapter on or off, or load another"],
+      ["/adapter on|off|PATH", "switch the adapter on or off, or load another; each has its own history"],
+      ["/compare on|off", "answer each message without the adapter and with it"],
       ...(Object.keys(SETTINGS) as Setting[]).map((name) => [`/${name} NUMBER`, `now ${settings[name]}`]),
       ...(this.text.model.tower ? [["/image FILE", "the next message is about this image; several are allowed"]] : []),
       ["/save FILE", "write the conversation as a JSONL row"],
