@@ -1,3 +1,6 @@
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import type { AxeResults } from "axe-core";
 import type { Page } from "puppeteer-core";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { GSM8K_REWARDS } from "../../src/rewards/registry.ts";
@@ -15,6 +18,7 @@ beforeAll(async () => {
 });
 afterAll(() => site.close());
 
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const press = async (page: Page, name: string) =>
   (await page.waitForSelector(`::-p-aria([name="${name}"][role="button"])`))!.click();
 const textOf = (page: Page, selector: string) => page.$eval(selector, (element) => element.textContent ?? "");
@@ -71,6 +75,9 @@ describe("the editor", () => {
     await page.waitForFunction(() => document.querySelector(".trial .score")?.textContent === "0.5");
     expect(await attempt(page, "On the last batch")).toMatch(/^12 completions scored/);
     expect(await scores(page)).toHaveLength(12);
+    await page.evaluate(axe);
+    const { violations } = (await page.evaluate("axe.run('dialog')")) as AxeResults;
+    expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`)).toEqual([]);
   });
 
   test("columns of the row reach the function, of a batch too", async () => {
