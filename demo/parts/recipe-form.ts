@@ -3,6 +3,7 @@ import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App } from "../app.ts";
 import { settled } from "../cell.ts";
 import { fill, h } from "../dom.ts";
+import { reveal } from "../errors/field.ts";
 import { words } from "../format.ts";
 import { presetFor, presetsFor } from "../jobs.ts";
 import { problemOf } from "../problems.ts";
@@ -117,7 +118,8 @@ export async function recipeForm(
   const showFault = (text: string | null) => {
     const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
     for (const [name, control] of controls) control.fault(name === at ? text : null);
-    if (at !== shownFault) reveal(controls.get(at ?? "")?.element);
+    const wrong = controls.get(at ?? "")?.element;
+    if (wrong && at !== shownFault && !wrong.contains(document.activeElement)) reveal(wrong);
     shownFault = at;
     fill(general, text !== null && !controls.has(at ?? "") && text);
   };
@@ -135,6 +137,7 @@ export async function recipeForm(
     });
     controls.set(field.name, made);
     made.set(values[field.name]);
+    made.element.dataset.field = field.name;
     return made.element;
   };
 
@@ -184,11 +187,4 @@ function allFields(
       ),
     ),
   );
-}
-
-/** Opens the sections around a field and scrolls to it, unless the user is in it. */
-function reveal(element: HTMLElement | undefined): void {
-  if (!element || element.contains(document.activeElement)) return;
-  for (let at = element.parentElement; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
-  element.scrollIntoView({ block: "center" });
 }

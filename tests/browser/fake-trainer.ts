@@ -12,7 +12,7 @@ import type {
   Trainer,
 } from "../../src/client/types.ts";
 import { wordProblems } from "../../src/data/sets/word-problems.ts";
-import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError } from "../../src/errors.ts";
+import { BusyError, GpuError, NetworkError, NotFoundError, QuotaError, RecipeError } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
 import { fakeDocuments } from "./fake-documents.ts";
@@ -105,6 +105,8 @@ export function createTrainer(): Trainer {
     download,
     plan: async (job) => {
       await later(30);
+      if (fake === "split" && job.phases.length === 2)
+        throw new RecipeError("eval_strategy is steps, but your own file has no test split: set eval_strategy to no");
       if (fake === "gated" && job.model.kind === "hub" && signedIn !== "hf_fake")
         throw new NotFoundError(
           `Cannot fetch the model ${job.model.id}: huggingface.co/api/models answers 401 GatedRepo: it is gated or private (set HF_TOKEN), or the name does not exist: the hub gives the same answer for both`,

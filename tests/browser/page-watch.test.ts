@@ -117,6 +117,21 @@ describe("a run to watch", () => {
   });
 });
 
+test("an error of a recipe field leads to the field, whose section opens", async () => {
+  const page = await open("?fake=split#/");
+  await shown(page, /The recipe has an error\. eval_strategy is steps, but your own file/);
+  expect(await page.$eval("[data-field=eval_strategy]", (field) => field.checkVisibility())).toBe(false);
+  await (await by(page, "Show the field", "button")).click();
+  await page.waitForFunction(
+    () => document.activeElement?.closest("[data-field]")?.getAttribute("data-field") === "eval_strategy",
+  );
+  const inView = await page.$eval("[data-field=eval_strategy]", (field) => {
+    const { top, bottom } = field.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
+  expect(inView).toBe(true);
+});
+
 describe("the hub", () => {
   test("a gated model: sign in helps; the token is in no storage; an address is accepted", async () => {
     const page = await open("?fake=gated#/");
