@@ -118,8 +118,7 @@ export async function recipeForm(
   const showFault = (text: string | null) => {
     const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
     for (const [name, control] of controls) control.fault(name === at ? text : null);
-    const wrong = controls.get(at ?? "")?.element;
-    if (wrong && at !== shownFault && !wrong.contains(document.activeElement)) reveal(wrong);
+    if (at !== shownFault) revealUnlessIn(controls.get(at ?? "")?.element);
     shownFault = at;
     fill(general, text !== null && !controls.has(at ?? "") && text);
   };
@@ -137,7 +136,6 @@ export async function recipeForm(
     });
     controls.set(field.name, made);
     made.set(values[field.name]);
-    made.element.dataset.field = field.name;
     return made.element;
   };
 
@@ -187,4 +185,9 @@ function allFields(
       ),
     ),
   );
+}
+
+/** Shows a wrong field, unless the user is in it. */
+function revealUnlessIn(element: HTMLElement | undefined): void {
+  if (element && !element.contains(document.activeElement)) reveal(element);
 }
