@@ -14,6 +14,7 @@ afterAll(() => site.close());
 
 async function open(query: string): Promise<Page> {
   const page = await web.open(`${site.url}${query}`);
+  await page.setViewport({ width: 1280, height: 1000 });
   await page.evaluate(() => localStorage.clear());
   await page.evaluate(() => sessionStorage.clear());
   await page.reload();
