@@ -4,6 +4,7 @@ import { messageOf } from "../src/text/show.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
 import { linkedView, restoredView } from "./draft/views.ts";
+import { SHOW_FIELD, showField } from "./errors/field.ts";
 import { problemLine, SIGN_IN } from "./parts/notice.ts";
 import { watchSurroundings } from "./surroundings.ts";
 import { resultView } from "./views/result.ts";
@@ -88,6 +89,7 @@ export function showPage(root: HTMLElement, create: () => Trainer, shell: Shell 
   );
   if (!app.readOnly) watchSurroundings(app);
   root.addEventListener(SIGN_IN, () => void askForToken(app));
+  root.addEventListener(SHOW_FIELD, (event) => showField(String((event as CustomEvent).detail)));
 
   // shows the run's progress in the tab's title
   let titled = "Train";

@@ -1,5 +1,5 @@
 import { messageOf } from "../src/text/show.ts";
-import { needsSignIn, plainWords, titleOf } from "./errors/words.ts";
+import { fieldOf, needsSignIn, plainWords, titleOf } from "./errors/words.ts";
 
 /** A problem in the user's words, and what to do about it. */
 export interface Problem {
@@ -12,6 +12,8 @@ export interface Problem {
   link: { text: string; href: string } | null;
   /** whether an access token of the hub may help */
   signIn?: boolean;
+  /** the recipe field that is wrong */
+  field?: string | null;
   /** the error as it was thrown, if `text` leaves something out */
   raw?: string | null;
 }
@@ -23,7 +25,13 @@ export function problemOf(error: unknown): Problem {
   const name = error instanceof Error ? error.name : "";
   const raw = messageOf(error);
   const text = plainWords(raw);
-  return { title: titleOf(name, raw), signIn: needsSignIn(raw), raw: raw === text ? null : raw, ...advice(name, text) };
+  return {
+    title: titleOf(name, raw),
+    signIn: needsSignIn(raw),
+    field: fieldOf(name, raw),
+    raw: raw === text ? null : raw,
+    ...advice(name, text),
+  };
 }
 
 function advice(name: string, text: string): Pick<Problem, "text" | "todo" | "link"> {

@@ -28,7 +28,9 @@ export function comparer(trainer: Source, element: HTMLElement, signal: AbortSig
   let asked = 0;
   return async (ids) => {
     const own = ++asked;
-    for (const id of ids) if (!records.has(id)) records.set(id, await trainer.runs.get(id));
+    // a run that has not ended grows
+    const over = (id: string) => ["finished", "stopped"].includes(records.get(id)?.status ?? "");
+    for (const id of ids) if (!over(id)) records.set(id, await trainer.runs.get(id));
     const shown = ids.map((id) => records.get(id)!);
     const settings = await Promise.all(shown.map((record) => settingsOf(trainer, record)));
     if (own !== asked || signal.aborted) return;

@@ -27,6 +27,11 @@ export function needsSignIn(text: string): boolean {
   return /HF_TOKEN|the token has no (write )?access/.test(text);
 }
 
+/** The recipe field that an error begins with; null if it is about something else. */
+export function fieldOf(name: string, text: string): string | null {
+  return name === "RecipeError" ? (/^([a-z][a-z0-9_]*) /.exec(text)?.[1] ?? null) : null;
+}
+
 /**
  * An error's text without what only a program needs: paths of the browser's storage, counts of bytes, names of tensors and
  * of environment variables.

@@ -1,4 +1,5 @@
 import { h } from "../dom.ts";
+import { hasField, SHOW_FIELD } from "../errors/field.ts";
 import type { Problem } from "../problems.ts";
 
 const MARKS = { info: "i", warning: "!", error: "!" } as const;
@@ -12,9 +13,10 @@ export const SIGN_IN = "qwench-sign-in";
 /** A problem: its title, its detail, and buttons for what helps. Screen readers announce errors immediately. */
 export function problemLine(
   kind: keyof typeof MARKS,
-  { title, text, todo, link, signIn, raw }: Problem,
+  { title, text, todo, link, signIn, field, raw }: Problem,
   dismiss?: () => void,
 ): HTMLElement {
+  const wrong = field && hasField(field) ? field : null;
   return h(
     "div",
     { class: `notice ${kind}`, role: kind === "error" ? "alert" : "status" },
@@ -31,7 +33,8 @@ export function problemLine(
         link && " ",
         link && h("a", { href: link.href }, link.text),
       ),
-      (signIn || raw) && h("p", { class: "helps" }, signIn && signInButton(), raw && copyButton(raw)),
+      (signIn || wrong || raw) &&
+        h("p", { class: "helps" }, signIn && signInButton(), wrong && fieldButton(wrong), raw && copyButton(raw)),
     ),
     dismiss && h("button", { class: "quiet", type: "button", "aria-label": "Dismiss", on: { click: dismiss } }, "×"),
   );
@@ -40,6 +43,13 @@ export function problemLine(
 function signInButton(): HTMLElement {
   const button = h("button", { type: "button", class: "secondary small" }, "Sign in …");
   button.addEventListener("click", () => button.dispatchEvent(new CustomEvent(SIGN_IN, { bubbles: true })));
+  return button;
+}
+
+function fieldButton(name: string): HTMLElement {
+  const button = h("button", { type: "button", class: "secondary small" }, "Show the field");
+  const tell = () => button.dispatchEvent(new CustomEvent(SHOW_FIELD, { bubbles: true, detail: name }));
+  button.addEventListener("click", tell);
   return button;
 }
 

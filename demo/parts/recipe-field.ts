@@ -33,7 +33,13 @@ export function fieldControl(field: FormField, changed: (value: unknown) => void
     const box = h("input", { type: "checkbox", id, "aria-describedby": described });
     box.addEventListener("change", () => changed(box.checked));
     return {
-      element: h("div", { class: "field check" }, h("label", { for: id }, box, label), fault, about),
+      element: h(
+        "div",
+        { class: "field check", "data-field": field.name },
+        h("label", { for: id }, box, label),
+        fault,
+        about,
+      ),
       set: (value) => {
         box.checked = Boolean(value ?? field.default);
       },
@@ -52,7 +58,14 @@ export function fieldControl(field: FormField, changed: (value: unknown) => void
     );
     list.addEventListener("change", () => changed(list.value === "" ? null : list.value));
     return {
-      element: h("div", { class: "field" }, h("label", { for: id }, label), list, fault, about),
+      element: h(
+        "div",
+        { class: "field", "data-field": field.name },
+        h("label", { for: id }, label),
+        list,
+        fault,
+        about,
+      ),
       set: (value) => {
         list.value = String(value ?? field.default ?? "");
       },
@@ -73,7 +86,14 @@ export function fieldControl(field: FormField, changed: (value: unknown) => void
   });
   input.addEventListener("input", () => changed(input.value.trim() === "" ? undefined : input.value.trim()));
   return {
-    element: h("div", { class: "field" }, h("label", { for: id }, label), input, fault, about),
+    element: h(
+      "div",
+      { class: "field", "data-field": field.name },
+      h("label", { for: id }, label),
+      input,
+      fault,
+      about,
+    ),
     set: (value) => {
       const text = value === undefined || value === null ? textOf(field.default) : textOf(value);
       // do not overwrite text that the user is typing
@@ -99,7 +119,7 @@ function listControl(
   });
   const group = h(
     "fieldset",
-    { class: "field list", "aria-describedby": `${fault.id} ${about.id}` },
+    { class: "field list", "data-field": field.name, "aria-describedby": `${fault.id} ${about.id}` },
     h("legend", {}, label),
     h("div", { class: "boxes" }, ...boxes.map((box) => h("label", {}, box, box.value))),
     fault,

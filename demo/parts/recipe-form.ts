@@ -3,6 +3,7 @@ import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App } from "../app.ts";
 import { settled } from "../cell.ts";
 import { fill, h } from "../dom.ts";
+import { reveal } from "../errors/field.ts";
 import { words } from "../format.ts";
 import { type KeptForm, presetFor, presetsFor } from "../jobs.ts";
 import { problemOf } from "../problems.ts";
@@ -183,7 +184,7 @@ function faultsBeside(
     const at = text === null ? null : (/^([a-z_0-9]+) /.exec(text)?.[1] ?? null);
     for (const [name, control] of controls) control.fault(name === at ? text : null);
     fill(general, text !== null && !controls.has(at ?? "") && text);
-    if (at !== shown) reveal(controls.get(at ?? "")?.element);
+    if (at !== shown) revealUnlessIn(controls.get(at ?? "")?.element);
     shown = at;
   };
 }
@@ -210,9 +211,7 @@ function allFields(
   );
 }
 
-/** Opens the sections around a field and scrolls to it, unless the user is in it. */
-function reveal(element: HTMLElement | undefined): void {
-  if (!element || element.contains(document.activeElement)) return;
-  for (let at = element.parentElement; at; at = at.parentElement) if (at instanceof HTMLDetailsElement) at.open = true;
-  element.scrollIntoView({ block: "center" });
+/** Shows a wrong field, unless the user is in it. */
+function revealUnlessIn(element: HTMLElement | undefined): void {
+  if (element && !element.contains(document.activeElement)) reveal(element);
 }

@@ -95,7 +95,7 @@ function remarks(run: Run, signal: AbortSignal): HTMLElement {
     shown = run.remarks.length;
     element.hidden = shown === 0;
     fill(count, counted(shown, "remark"));
-    fill(list, ...run.remarks.map(({ kind, text }) => h("li", { class: kind }, text)));
+    fill(list, ...run.remarks.map(({ kind, text }) => h("li", { class: kind }, plainWords(text))));
     if (shown === 4) element.open = false;
   });
   return element;

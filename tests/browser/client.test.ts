@@ -21,7 +21,7 @@ beforeAll(async () => {
 afterAll(() => site.close());
 
 const create = (job: object) => page.evaluate((job) => trainer.runs.create(job as never), job);
-const MINOR = ["progress", "note", "log", "warning", "checkpoint"];
+const MINOR = ["progress", "note", "log", "warning", "checkpoint", "solved"];
 
 describe("a trainer in a worker", () => {
   let whole: string;
@@ -53,6 +53,14 @@ describe("a trainer in a worker", () => {
     expect(events.map(({ type }) => type).filter((type) => !MINOR.includes(type))).toEqual(
       "evaluated phase step step step evaluated phase generated step generated step evaluated end".split(" "),
     );
+    // every answer arrives before the evaluation that counts it
+    let solved: boolean[] = [];
+    for (const event of events) {
+      if (event.type === "solved") solved[event.index] = event.problem.correct;
+      if (event.type !== "evaluated") continue;
+      expect(solved).toEqual(event.evaluation.problems.map(({ correct }) => correct));
+      solved = [];
+    }
     const record = await page.evaluate((id) => trainer.runs.get(id), whole);
     expect(record).toMatchObject({
       name: "SFT, then GRPO",
@@ -160,7 +168,8 @@ describe("a trainer in a worker", () => {
     expect(name).toBe("SFT-then-GRPO-adapter.zip");
     const adapter = await folderOf(unzipSync(bytes));
     const files = ["adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json"];
-    expect(await adapter.list()).toEqual(files);
+    const beside = ["1-sft.yaml", "2-grpo.yaml", "README.md", "metrics.jsonl"];
+    expect((await adapter.list()).sort()).toEqual([...files, ...beside].sort());
     const gpu = await ownGpu();
     const sources = { gpu, model: await tinyChatModel(), adapter };
     const text = await loadText(await prepareText(sources), sources);
@@ -201,8 +210,18 @@ describe("a trainer in a worker", () => {
 
     const report = new TextDecoder().decode((await bytesFrom(page, whole, "report")).bytes);
     expect(report).toMatch(/<!doctype html>[\s\S]*SFT, then GRPO[\s\S]*accuracy, before/);
-    const recipe = new TextDecoder().decode((await bytesFrom(page, whole, "recipe")).bytes);
-    expect(recipe).toMatch(/# Phase 1: qwench sft[\s\S]*max_steps: 3[\s\S]*# Phase 2: qwench grpo[\s\S]*beta: 0\.1/);
+    const recipes = unzipSync((await bytesFrom(page, whole, "recipe")).bytes);
+    const recipe = (name: string) => new TextDecoder().decode(recipes[name]);
+    expect(Object.keys(recipes)).toEqual(["1-sft.yaml", "2-grpo.yaml"]);
+    expect(recipe("1-sft.yaml")).toMatch(/^# Phase 1 of 2 .*: qwench sft, or trl sft\n[\s\S]*max_steps: 3/);
+    expect(recipe("2-grpo.yaml")).toMatch(/^# Phase 2 of 2 .*: qwench grpo, or trl grpo.*\n[\s\S]*beta: 0\.1/);
+    const lora = await bytesFrom(page, whole, "gguf_lora");
+    expect([lora.name.slice(-14), new TextDecoder().decode(lora.bytes.slice(0, 4))]).toEqual([
+      "-lora-F32.gguf",
+      "GGUF",
+    ]);
+    const kept = unzipSync((await bytesFrom(page, whole, "adapter")).bytes);
+    expect(new TextDecoder().decode(kept["README.md"])).toMatch(/LoRA of rank 4[\s\S]*`trl grpo`/);
   });
 
   test("reads, checks and writes recipes", async () => {

@@ -21,6 +21,7 @@ import {
   NetworkError,
   NotFoundError,
   QuotaError,
+  RecipeError,
   UnsupportedError,
 } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
@@ -134,6 +135,8 @@ export function createTrainer(): Trainer {
     download,
     plan: async (job) => {
       await later(30);
+      if (fake === "split" && job.phases.length === 2)
+        throw new RecipeError("eval_strategy is steps, but your own file has no test split: set eval_strategy to no");
       if (fake === "gated" && job.model.kind === "hub" && signedIn !== "hf_fake")
         throw new NotFoundError(
           `Cannot fetch the model ${job.model.id}: huggingface.co/api/models answers 401 GatedRepo: it is gated or private (set HF_TOKEN), or the name does not exist: the hub gives the same answer for both`,

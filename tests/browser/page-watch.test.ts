@@ -14,6 +14,7 @@ afterAll(() => site.close());
 
 async function open(query: string): Promise<Page> {
   const page = await web.open(`${site.url}${query}`);
+  await page.setViewport({ width: 1280, height: 1000 });
   await page.evaluate(() => localStorage.clear());
   await page.evaluate(() => sessionStorage.clear());
   await page.reload();
@@ -29,40 +30,45 @@ const signIn = async (page: Page, token: string) => {
   await page.type("dialog[open] input", `${token}\n`);
 };
 
+/** The phase that is shown; earlier ones are folded, and not drawn. */
+const NOW = ".curves:not(.earlier)";
+
 describe("charts", () => {
   test("share smoothing, log scale, x axis, crosshair and zoom; one enlarges; any logged name is one", async () => {
     const page = await open("?seed#/runs/seed-1");
     await page.waitForSelector(".chart .line");
-    const count = (selector: string) => page.$$eval(`.charts ${selector}`, (all) => all.length);
+    const count = (selector: string) => page.$$eval(`${NOW} .charts ${selector}`, (all) => all.length);
     const charts = await count(".chart");
     expect(await count(".raw")).toBe(0);
-    await page.$eval('.toolbar input[type="range"]', (input) => {
+    await page.$eval(`${NOW} .toolbar input[type="range"]`, (input) => {
       (input as HTMLInputElement).value = "0.8";
       input.dispatchEvent(new Event("input"));
     });
     expect(await count(".raw")).toBe(await count(".line"));
-    const axes = () => page.$$eval(".charts .tick.name", (names) => names.map((name) => name.textContent));
-    await page.select(".toolbar select", "tokens");
+    const axes = () => page.$$eval(`${NOW} .charts .tick.name`, (names) => names.map((name) => name.textContent));
+    await page.select(`${NOW} .toolbar select`, "tokens");
     await page.waitForFunction(
       (n) =>
-        [...document.querySelectorAll(".charts .tick.name")].filter((one) => one.textContent === "tokens").length >= n,
+        [...document.querySelectorAll(".curves:not(.earlier) .charts .tick.name")].filter(
+          (one) => one.textContent === "tokens",
+        ).length >= n,
       {},
       charts,
     );
     expect(await axes()).toContain("nats");
-    for (const ticks of await page.$$eval(".chart .plot", (plots) =>
+    for (const ticks of await page.$$eval(`${NOW} .chart .plot`, (plots) =>
       plots.map((plot) => plot.querySelectorAll(".tick[text-anchor=end]:not(.name)").length),
     ))
       expect(ticks).toBeGreaterThanOrEqual(3);
 
-    const box = (await (await page.$(".chart .plot"))!.boundingBox())!;
+    const box = (await (await page.$(`${NOW} .chart .plot`))!.boundingBox())!;
     await page.mouse.move(box.x + box.width / 2, box.y + 80);
     await page.waitForFunction(
-      (n) => document.querySelectorAll(".chart .cursor:not([visibility])").length === n,
+      (n) => document.querySelectorAll(".curves:not(.earlier) .chart .cursor:not([visibility])").length === n,
       {},
       charts,
     );
-    const dots = () => page.$eval(".chart .plot", (plot) => plot.querySelectorAll(".dot").length);
+    const dots = () => page.$eval(`${NOW} .chart .plot`, (plot) => plot.querySelectorAll(".dot").length);
     expect(await dots()).toBe(1);
     await page.mouse.down();
     await page.mouse.move(box.x + box.width / 2 + 40, box.y + 80, { steps: 4 });
@@ -76,10 +82,14 @@ describe("charts", () => {
     for (const name of ["CSV", "SVG", "PNG"]) await by(page, name, "button");
     await page.keyboard.press("Escape");
     await page.waitForFunction(() => !document.querySelector("dialog"));
-    await page.$eval("details.more summary", (summary) => (summary as HTMLElement).click());
+    await page.$eval(`${NOW} details.more summary`, (summary) => (summary as HTMLElement).click());
     const box2 = await page.waitForSelector("::-p-xpath(//label[normalize-space()='reward_std'])");
     await box2!.click();
-    await page.waitForFunction((n) => document.querySelectorAll(".charts .chart").length === n, {}, charts + 1);
+    await page.waitForFunction(
+      (n) => document.querySelectorAll(".curves:not(.earlier) .charts .chart").length === n,
+      {},
+      charts + 1,
+    );
   });
 
   test("runs are compared: intervals, differences of the recipes, and problem by problem", async () => {
@@ -98,11 +108,11 @@ describe("charts", () => {
 
 describe("a run to watch", () => {
   test("says what compiles, shows answers as they come, and one time left for all phases", async () => {
-    const page = await open("?step=60#/");
+    const page = await open("?step=400#/");
     await (await by(page, "Train the embedded model", "button")).click();
     await shown(page, /Compiling kernels: 12 of 31/);
     await shown(page, /[1-4]0 of 40 answered, \d+ right/);
-    await shown(page, /About .* left: SFT .*GRPO and held-out problems|About .* left: SFT .*, GRPO/);
+    await shown(page, /About .* left: SFT .*held-out problems .*, and GRPO, not measured yet/);
   });
 
   test("without WebGPU: a recording of a real run, labelled, with its result", async () => {
@@ -115,6 +125,21 @@ describe("a run to watch", () => {
     await page.waitForSelector(".chart .line");
     expect(await page.evaluate(() => localStorage.getItem("qwench.paces"))).toBeNull();
   });
+});
+
+test("an error of a recipe field leads to the field, whose section opens", async () => {
+  const page = await open("?fake=split#/");
+  await shown(page, /The recipe has an error\. eval_strategy is steps, but your own file/);
+  expect(await page.$eval("[data-field=eval_strategy]", (field) => field.checkVisibility())).toBe(false);
+  await (await by(page, "Show the field", "button")).click();
+  await page.waitForFunction(
+    () => document.activeElement?.closest("[data-field]")?.getAttribute("data-field") === "eval_strategy",
+  );
+  const inView = await page.$eval("[data-field=eval_strategy]", (field) => {
+    const { top, bottom } = field.getBoundingClientRect();
+    return top >= 0 && bottom <= innerHeight;
+  });
+  expect(inView).toBe(true);
 });
 
 describe("the hub", () => {

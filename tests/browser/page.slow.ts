@@ -142,7 +142,7 @@ test("trains, continues after a reload, improves, and its adapter gives the same
   await shown(page, /SFTstep [5-9] of/);
   expect(await curve()).toBeGreaterThan(before);
   const clicks: number[] = [];
-  for (let i = 0; i < 10; i++) clicks.push(await clickTime(page, ".curves .more summary"));
+  for (let i = 0; i < 10; i++) clicks.push(await clickTime(page, ".curves .more:nth-last-of-type(1) summary"));
   expect(Math.max(...clicks)).toBeLessThan(200);
   await shown(page, /GRPO, phase 2.*Reward by function.*Completions.*advantage/);
   await shown(page, /GRPOstep 3 of/);
@@ -158,7 +158,7 @@ test("trains, continues after a reload, improves, and its adapter gives the same
   await page.waitForFunction(() => document.querySelector(".status")!.textContent === "finished", {
     timeout: 10 * MINUTES,
   });
-  await (await page.waitForSelector(".phase-charts .more summary"))!.click();
+  await (await page.waitForSelector(".phase-charts .more summary ::-p-text(as a table)"))!.click();
   await page.waitForSelector(".figures tbody tr");
   const steps = await page.$$eval(".figures tbody th", (cells) => cells.map((cell) => Number(cell.textContent)));
   expect(steps).toEqual(Array.from({ length: STEPS.grpo }, (_, i) => STEPS.grpo - i));

@@ -158,7 +158,7 @@ class Keeper {
   }
 
   async take(event: RunEvent): Promise<void> {
-    if (event.type === "progress") return;
+    if (event.type === "progress" || event.type === "solved") return;
     note(this.run, event);
     const weighty = ["phase", "checkpoint", "evaluated"].includes(event.type);
     if (weighty || performance.now() - this.written > WRITE_MS) await this.write();
