@@ -69,8 +69,10 @@ export function imageDrop(composer: HTMLElement, field: HTMLElement, beside: HTM
     field.focus();
   });
   field.addEventListener("paste", (event) => {
-    const files = filesOf((event as ClipboardEvent).clipboardData);
-    if (files.length === 0) return;
+    const data = (event as ClipboardEvent).clipboardData;
+    const files = filesOf(data);
+    // an office program also offers a picture of the text that it copies
+    if (files.length === 0 || data!.types.includes("text/plain")) return;
     event.preventDefault();
     void add(files);
   });

@@ -107,6 +107,7 @@ describe("a chat", () => {
       await page.$$eval(".bubble.user .sent img", (all) => all.map((one) => (one as HTMLImageElement).alt)),
     ).toEqual(["a.png", "c.png"]);
     expect(await page.$$(".thumbs img")).toHaveLength(0);
+    await page.waitForSelector('.ask .primary[aria-disabled="false"]'); // the answer is complete
     // a question without images is as it was
     await page.type(".ask textarea", "How many apples?");
     await page.keyboard.press("Enter");
