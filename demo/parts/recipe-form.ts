@@ -78,8 +78,7 @@ export async function recipeForm(
     setModel(next) {
       kind = next;
       if (preset === CUSTOM) return showPresets();
-      const fitting = presetFor(presets, method, next);
-      usePreset(fitting?.id ?? CUSTOM);
+      usePreset(presetFor(presets, method, next)?.id ?? CUSTOM);
     },
     kept: () => ({ preset, values: { ...values } }),
     change: (fields) => take({ ...values, ...fields }),
