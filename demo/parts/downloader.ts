@@ -15,8 +15,11 @@ interface Downloader {
 export function downloader(app: App, signal: AbortSignal, done: () => void): Downloader {
   const element = h("div", { class: "downloader" });
   let busy: AbortController | null = null;
+  /** what the button offers: it stays when a more exact plan says the same */
+  let offered: { job: Job; bytes: number } | null = null;
 
   const start = async (job: Job) => {
+    offered = null;
     busy = new AbortController();
     const stop = busy;
     signal.addEventListener("abort", () => stop.abort(), { once: true });
@@ -49,8 +52,14 @@ export function downloader(app: App, signal: AbortSignal, done: () => void): Dow
       if (busy) return;
       const bytes = planned?.plan.download ?? 0;
       if (!planned || bytes === 0) return;
+      if (offered?.bytes === bytes) {
+        offered.job = planned.job;
+        return;
+      }
+      const now = { job: planned.job, bytes };
+      offered = now;
       const button = h("button", { type: "button", class: "secondary wide" }, `Only download ${formatFileSize(bytes)}`);
-      button.addEventListener("click", () => void start(planned.job));
+      button.addEventListener("click", () => void start(now.job));
       fill(element, button);
     },
   };

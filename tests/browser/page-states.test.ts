@@ -168,7 +168,7 @@ describe("during a run", () => {
     );
     await press(page, "Stop");
     await (await page.waitForSelector('dialog ::-p-aria([name="Stop"][role="button"])'))!.click();
-    await shown(page, /Stopped\. The model solved 10 % of 40 held-out problems before, and 20 % after training/);
+    await shown(page, /Stopped\. The model solved 10 % of 40 held-out problems before, and 20 % after SFT/);
     await expect.poll(() => textOf(page, ".status")).toBe("stopped");
   });
 
