@@ -13,7 +13,13 @@ globalThis.library = async (steps) => {
   );
   const rows = Array.from({ length: 8 }, (_, i) => ({ prompt: `What is ${i}+1?`, completion: `${i}+1=${i + 1}` }));
   const data = new File([rows.map((row) => `${JSON.stringify(row)}\n`).join("")], "sums.jsonl");
-  const recipe = { lora_r: 4, max_steps: steps, per_device_train_batch_size: 2, logging_steps: 1, save_strategy: "no" } as const;
+  const recipe = {
+    lora_r: 4,
+    max_steps: steps,
+    per_device_train_batch_size: 2,
+    logging_steps: 1,
+    save_strategy: "no",
+  } as const;
   const call = { method: "sft", model, data, recipe, output: "runs/first" } as const;
   const events: string[] = [];
   const losses: number[] = [];
