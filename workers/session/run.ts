@@ -3,6 +3,7 @@ import { AbortError, GpuError, QwenchError } from "../../src/errors.ts";
 import type { Gpu } from "../../src/gpu/device.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import type { Transformer } from "../../src/model/transformer.ts";
+import { timed } from "../../src/session/run-times.ts";
 import { tune } from "../../src/session/tune.ts";
 import { messageOf } from "../../src/text/show.ts";
 import { checkpointNames, findCheckpoint } from "../../src/train/checkpoint.ts";
@@ -14,9 +15,8 @@ import { asProgress, loadPhase, type PreparedPhase, pictured, preparePhase, trai
 import { nameOfModel } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
 import type { RewardDesk } from "./reward-platform.ts";
-import { timed } from "./run-times.ts";
 import { note, type RunStore, type StoredRun } from "./runs.ts";
-import { tuningStore } from "./tuning.ts";
+import { timesStore, tuningStore } from "./tuning.ts";
 
 interface RunInput {
   id: string;
@@ -89,7 +89,8 @@ async function* phases(input: RunInput, run: StoredRun, gpu: Gpu): AsyncGenerato
     if (index === 0) yield* solve(input, run, phase, trainee.model, "base"); // a new adapter has no effect
     await takeLogs(run, index, output);
     try {
-      yield* timed(trainPhase(phase, trainee, output), gpu, phase.training, nameOfModel(job.model));
+      const timing = { gpu, training: phase.training, model: nameOfModel(job.model), store: timesStore() };
+      yield* timed(trainPhase(phase, trainee, output), timing);
     } finally {
       await phase.close();
     }
