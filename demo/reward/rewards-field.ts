@@ -62,7 +62,11 @@ class RewardsField implements FieldControl {
     });
     this.element = h(
       "fieldset",
-      { class: "field list rewards", "aria-describedby": `${this.#fault.id} ${this.#none.id}` },
+      {
+        class: "field list rewards",
+        "data-field": "reward_funcs",
+        "aria-describedby": `${this.#fault.id} ${this.#none.id}`,
+      },
       h("legend", {}, "Rewards"),
       this.#chips,
       this.#none,

@@ -1,4 +1,4 @@
-import type { RewardSource } from "../../src/client/types.ts";
+import type { Job, RewardSource } from "../../src/client/types.ts";
 
 /** A module of the user's rewards, with the functions that it exports. */
 export interface ShelfModule extends RewardSource {
@@ -23,6 +23,25 @@ export function shelf(): ShelfModule[] {
 export function keepModule(module: ShelfModule): void {
   const others = shelf().filter(({ name }) => name !== module.name);
   localStorage.setItem(KEY, JSON.stringify([...others, module].sort((a, b) => a.name.localeCompare(b.name))));
+}
+
+/**
+ * Keeps the modules of a job, with the functions that its recipes name, where no module has their names: an earlier run's rewards
+ * can then be used again. A module of that name stays, because it may be newer.
+ *
+ * @throws {DOMException} the browser's storage is full or off
+ */
+export function keepModulesOf({ phases }: Pick<Job, "phases">): void {
+  for (const { modules = [], recipe } of phases) {
+    const named = (Array.isArray(recipe.reward_funcs) ? recipe.reward_funcs : []).map((entry) =>
+      partsOf(String(entry)),
+    );
+    for (const { name, text } of modules) {
+      if (shelf().some((module) => module.name === name)) continue;
+      const functions = named.flatMap((parts) => (parts?.name === name && parts.fn !== null ? [parts.fn] : []));
+      keepModule({ name, text, functions: [...new Set(functions)] });
+    }
+  }
 }
 
 export function dropModule(name: string): void {

@@ -7,6 +7,7 @@ import { confirm } from "../parts/dialog.ts";
 import { problemLine } from "../parts/notice.ts";
 import { progressBar } from "../parts/progress.ts";
 import { problemOf } from "../problems.ts";
+import { keepModulesOf } from "../reward/shelf.ts";
 import type { Run } from "../run.ts";
 import { saveFile } from "../save-file.ts";
 import { begin } from "../start/begin.ts";
@@ -30,6 +31,7 @@ export function runActions(app: App, run: Run, signal: AbortSignal): HTMLElement
   };
   const { record } = run;
   const showDraft = (continues: boolean) => {
+    keepModulesOf(record.job);
     app.replaced = app.draft;
     app.draft = draftOfJob(record.job, continues ? { id: run.id, name: record.name } : null);
     location.hash = "#/";

@@ -1,5 +1,6 @@
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { embeddedJob, jobOf } from "../../demo/jobs.ts";
+import { keepModule, keepModulesOf, shelf } from "../../demo/reward/shelf.ts";
 import { inOrder, stageName } from "../../demo/run.ts";
 import { draftOfJob } from "../../demo/runs/draft-of-job.ts";
 import type { Evaluation, Job } from "../../src/client/types.ts";
@@ -47,4 +48,34 @@ test("evaluations in order: the base, checkpoints by their steps, then the end o
     "at step 20 of GRPO",
     "after GRPO",
   ]);
+});
+
+test("a run's own rewards are on the shelf again, and a newer module of the name stays", () => {
+  const kept = new Map<string, string>();
+  vi.stubGlobal("localStorage", {
+    getItem: (key: string) => kept.get(key) ?? null,
+    setItem: (key: string, value: string) => void kept.set(key, value),
+  });
+  try {
+    const modules = [
+      { name: "mine.mjs", text: "export const exact = () => [1];" },
+      { name: "newer.mjs", text: "old" },
+    ];
+    const recipe = { reward_funcs: ["./mine.mjs:exact", "./newer.mjs"] };
+    const data = { kind: "embedded", rows: "prompts" } as const;
+    const job: Job = {
+      name: "x",
+      model: { kind: "embedded" },
+      phases: [{ method: "grpo", data, recipe, modules }],
+      evaluate: null,
+    };
+    keepModule({ name: "newer.mjs", text: "new", functions: ["f"] });
+    keepModulesOf(job);
+    expect(shelf()).toEqual([
+      { ...modules[0], functions: ["exact"] },
+      { name: "newer.mjs", text: "new", functions: ["f"] },
+    ]);
+  } finally {
+    vi.unstubAllGlobals();
+  }
 });
