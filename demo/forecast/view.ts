@@ -85,20 +85,24 @@ function statusOf(state: ForecastState): string {
 function describe(app: App, plan: JobPlan | null, doing: string | null, apply: (way: WayOut) => void): Child[] {
   const about = plan !== null && !plan.exact;
   if (plan === null) return [figures(null, doing)];
-  const { phases, fits, problem, ways } = plan;
+  const { phases, fits, ways } = plan;
   const device = app.device.value;
   const limits = device.state === "ready" ? device.info.limits : null;
   const most = Math.max(...phases.map(({ memory }) => memory.peak), 1);
   const notes = [...new Set(phases.flatMap((phase) => phase.notes))];
   return [
-    !fits &&
-      problemLine("error", { text: problem ?? "This run does not fit on this machine.", todo: null, link: null }),
+    !fits && problemLine("error", problemOf(errorOf(plan))),
     ways.length > 0 && waysOut(ways, apply),
     figures(plan, doing),
     ...phases.map((phase) => phaseBox(phase, most, phases.length > 1, about)),
     limits && h("p", { class: "about" }, `Largest buffer here: ${formatBytes(limits.maxBufferSize)}.`),
     notes.length > 0 && h("ul", { class: "notes" }, ...notes.map((note) => h("li", {}, note))),
   ];
+}
+
+/** Why a job cannot run, as the error that the worker has met. */
+function errorOf({ problem, error }: JobPlan): Error {
+  return Object.assign(new Error(problem ?? "This run does not fit on this machine"), { name: error ?? "MemoryError" });
 }
 
 /** Each way out as a button that sets its fields. */

@@ -41,6 +41,8 @@ export interface JobPlan {
   phases: PhasePlan[];
   fits: boolean;
   problem: string | null;
+  /** the name of the error that `problem` tells, such as MemoryError; null: none */
+  error: string | null;
   /** bytes still to download; null if not known yet */
   download: number | null;
   /** false: from the model's shape and the lengths of rows that are known already; the rows themselves are still to be read */

@@ -21,7 +21,6 @@ import {
   NetworkError,
   NotFoundError,
   QuotaError,
-  RecipeError,
   UnsupportedError,
 } from "../../src/errors.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
@@ -135,20 +134,15 @@ export function createTrainer(): Trainer {
     download,
     plan: async (job) => {
       await later(30);
-      if (fake === "split" && job.phases.length === 2)
-        throw new RecipeError("eval_strategy is steps, but your own file has no test split: set eval_strategy to no");
-      if (fake === "gated" && job.model.kind === "hub" && signedIn !== "hf_fake")
-        throw new NotFoundError(
-          `Cannot fetch the model ${job.model.id}: huggingface.co/api/models answers 401 GatedRepo: it is gated or private (set HF_TOKEN), or the name does not exist: the hub gives the same answer for both`,
-        );
       plans.push(job);
-      return plan(job, true);
+      return refused(job, signedIn) ?? plan(job, true);
     },
     async *forecast(job, { signal, quick } = {}) {
       plans.push(job);
       await later(30);
-      yield { type: "plan", plan: plan(job, false) };
-      if (quick) return;
+      const wrong = refused(job, signedIn);
+      yield { type: "plan", plan: wrong ?? plan(job, false) };
+      if (quick || wrong) return;
       await later(30);
       if (!signal?.aborted) yield { type: "plan", plan: plan(job, true) };
     },
@@ -332,6 +326,20 @@ function note(id: string, event: RunEvent): void {
   });
 }
 
+/** What the worker answers about a job that cannot run. */
+function refused(job: Job, token: string | null): JobPlan | null {
+  const wrong = { ...plan(job, true), phases: [], fits: false, time: null };
+  if (fake === "split" && job.phases.length === 2) {
+    const problem = "eval_strategy is steps, but your own file has no test split: set eval_strategy to no";
+    return { ...wrong, problem, error: "RecipeError" };
+  }
+  if (fake === "gated" && job.model.kind === "hub" && token !== "hf_fake") {
+    const problem = `Cannot fetch the model ${job.model.id}: huggingface.co/api/models answers 401 GatedRepo: it is gated or private (set HF_TOKEN), or the name does not exist: the hub gives the same answer for both`;
+    return { ...wrong, problem, error: "NotFoundError" };
+  }
+  return null;
+}
+
 function plan(job: Job, exact: boolean): JobPlan {
   const large = job.model.kind === "hub";
   const phases = job.phases.map(({ method, recipe }) => {
@@ -347,6 +355,7 @@ function plan(job: Job, exact: boolean): JobPlan {
   return {
     phases,
     fits: !short,
+    error: short ? "MemoryError" : null,
     problem: short
       ? "GRPO needs 3.2 GB of GPU memory, and 2.1 GB are free. It would fit with max_completion_length 128, or with per_device_train_batch_size 4"
       : null,

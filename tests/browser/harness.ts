@@ -52,6 +52,7 @@ export function useBrowser({ keepPages = false, flags = [] as readonly string[] 
   const start = async () => {
     browser = await launch({
       executablePath: chromium.executable,
+      defaultViewport: { width: 1280, height: 900 }, // narrower pages have a bar at the bottom, where a click would land on it
       args: [...FLAGS, ...flags],
       userDataDir: profile,
       env: { ...process.env, FONTCONFIG_PATH: chromium.fonts },

@@ -20,6 +20,7 @@ function planOf(draft: number, exact: boolean): JobPlan {
     ],
     fits: true,
     problem: null,
+    error: null,
     download: draft,
     exact,
     available: null,

@@ -74,6 +74,7 @@ const NOTHING: JobPlan = {
   phases: [],
   fits: true,
   problem: null,
+  error: null,
   download: null,
   exact: true,
   available: null,
@@ -91,7 +92,7 @@ async function placeOf(job: Job, holder: GpuHolder): Promise<Place | JobPlan> {
     return { opened, available: availableMemory(opened, available), times, free: await freeStorage() };
   } catch (error) {
     if (error instanceof AbortError || !(error instanceof QwenchError)) throw error;
-    return { ...NOTHING, fits: false, problem: error.message };
+    return { ...NOTHING, fits: false, problem: error.message, error: error.name };
   }
 }
 
@@ -125,11 +126,11 @@ async function* exactPlans(
     if (free !== null) plan.disk = { run: diskOf(job, plan.phases), free };
   } catch (error) {
     if (error instanceof AbortError || !(error instanceof QwenchError)) throw error;
-    yield { type: "plan", plan: { ...plan, fits: false, problem: error.message } };
+    yield { type: "plan", plan: { ...plan, fits: false, problem: error.message, error: error.name } };
     if (!(error instanceof MemoryError)) return;
     yield { type: "progress", what: "looking for a run that fits", done: 0, total: null };
     const ways = await waysOf(job, Math.max(0, plan.phases.length - 1), { opened, available, known, signal });
-    yield { type: "plan", plan: { ...plan, fits: false, problem: error.message, ways } };
+    yield { type: "plan", plan: { ...plan, fits: false, problem: error.message, error: error.name, ways } };
     return;
   }
   const timed = (from: DeviceTimes) => ({ ...plan, time: timeOf(job, inputs, from) });

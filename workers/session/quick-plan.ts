@@ -66,6 +66,7 @@ export async function quickPlan(job: Job, sources: QuickSources): Promise<JobPla
     phases: [],
     fits: true,
     problem: null,
+    error: null,
     download: seen?.missing ?? null,
     exact: false,
     available,
@@ -91,7 +92,7 @@ export async function quickPlan(job: Job, sources: QuickSources): Promise<JobPla
       );
     } catch (error) {
       if (!(error instanceof MemoryError)) throw error;
-      return { ...plan, fits: false, problem: error.message };
+      return { ...plan, fits: false, problem: error.message, error: error.name };
     }
     const typical = rows ? null : typicalRows(job.phases[index], method);
     const max_steps = stepsOf(method, both, rows, typical?.count ?? UNREAD.rows);
