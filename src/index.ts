@@ -51,7 +51,7 @@ export { DataFolder } from "./session/data/folder.ts";
 export { localAsker } from "./session/data/local.ts";
 export { saveRows, writeReport } from "./session/data/save.ts";
 export { chunkDocuments, createPairs, curatePairs, ingestDocument } from "./session/data/stages.ts";
-export { type DeviceTimes, measureTimes, medianStep, noteRun, recallTimes } from "./session/device-times.ts";
+export { type DeviceTimes, measureTimes } from "./session/device-times.ts";
 export * from "./session/dpo.ts";
 export * from "./session/evaluate.ts";
 export * from "./session/export.ts";

@@ -104,7 +104,9 @@ describe("a user's files", () => {
         ["1+1=", "2"],
         ["<img onerror=alert(1)>", "3"],
       ],
-      columnsTaken: {}, // Alpaca's names need no others
+      columnsTaken: { instruction: "instruction", output: "output" }, // Alpaca's names need no others
+      form: expect.stringMatching(/question and answer|Alpaca/i),
+      unused: [],
       problem: null,
       count: 2,
     });

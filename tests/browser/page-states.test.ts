@@ -15,10 +15,11 @@ afterAll(() => site.close());
 
 /** A fresh page: what other tests left is gone. */
 async function open(query = "", hash = "#/"): Promise<Page> {
-  const page = await web.open(`${site.url}?step=40&seed${query}${hash}`);
-  await page.evaluate(() => localStorage.clear());
-  await page.evaluate(() => sessionStorage.clear());
-  await page.reload();
+  // before the page begins: it would write its choices again when it is left
+  const page = await web.open("about:blank");
+  const session = await page.createCDPSession();
+  await session.send("Storage.clearDataForOrigin", { origin: new URL(site.url).origin, storageTypes: "all" });
+  await page.goto(`${site.url}?step=40&seed${query}${hash}`);
   await page.waitForSelector("main h1");
   return page;
 }

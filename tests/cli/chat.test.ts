@@ -159,7 +159,7 @@ describe("a chat", () => {
     expect(notes).toContain("There is no command /temprature: did you mean /temperature?");
     expect(notes).toContain('/top_p must be a number between 0 and 1, got "7"');
     expect(notes).toContain("There is no adapter to switch on");
-    expect(notes).toContain("Cannot load /nowhere: there is no such folder");
+    expect(notes).toContain("Cannot load /nowhere: there is no such file or folder");
     expect(notes).toContain("/save needs a file name");
     expect(notes).toContain("There is nothing to save yet");
     expect(answers).toEqual((await chat(["hello"])).answers);

@@ -123,8 +123,8 @@ describe("qwench data make", () => {
     ["an empty folder", ["create", "--rate", "false"], 1, /has no documents; ingest some first/],
     ["a wrong format", ["save-as", "xml"], 2, /--format must be one of messages/],
     ["a key on the command line", ["create", "--api_parameters", '{"api_key": "x"}'], 1, /must not contain api_key/],
-    ["a config with an unknown key", ["create", "--config", "bad.yaml"], 1, /there is no key "generation.pears"/],
-    ["an endpoint without a model", ["create", "--api_base", "http://127.0.0.1:9"], 1, /give --api_model/],
+    ["a config with an unknown key", ["create", "--config", "bad.yaml"], 2, /there is no key "generation.pears"/],
+    ["an endpoint without a model", ["create", "--api_base", "http://127.0.0.1:9"], 2, /give --api_model/],
   ])("refuses %s", async (_, argv, code, message) => {
     writeFileSync(at("bad.yaml"), "generation: {pears: 1}");
     const full = argv.map((word) => (word === "bad.yaml" ? at(word) : word));

@@ -115,7 +115,7 @@ it("qwench grpo with code_reward runs the completions' programs, and ends", asyn
   const output = mkdtempSync(at("code-"));
   const rewards = ["code_reward", "code_format", ...mine("letters")];
   const { code, said } = await run(...grpoArgs(output, rewards, "--dataset_name", rows, "--max_steps", "1"));
-  expect(said).toMatch(/code 0 {2}code format 0/);
+  expect(said).toMatch(/ code 0 /);
   expect(code).toBe(0);
   expect(readFileSync(join(output, "metrics.jsonl"), "utf8")).toContain('"rewards/code_reward/mean":0');
   const { recipe } = parseRecipe({}, "grpo");

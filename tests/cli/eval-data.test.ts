@@ -121,7 +121,7 @@ describe("problems come from", () => {
     expect(prompts[0]).toContain("Be brief.");
     expect(prompts[0]).not.toMatch(/It is 2|Be long/);
     await expect(read([file, "--template", "Q: {problem}"])).rejects.toThrow(
-      /chat, row 1: has messages, but --template/,
+      /chat, row 1: has messages, but a template only applies to a question/,
     );
   });
 

@@ -190,7 +190,7 @@ describe("qwench export", () => {
     [
       "a base that is nowhere",
       (dir: string) => edit(dir, { base_model_name_or_path: "/no/where" }),
-      /Cannot load \/no\/where: there is no such folder.*\/adapter_config\.json names it as the adapter.s base.*with --model$/m,
+      /Cannot load \/no\/where: there is no folder \/no.*\/adapter_config\.json names it as the adapter.s base.*with --model$/m,
     ],
     [
       "no base",

@@ -166,7 +166,7 @@ describe("qwench push", () => {
     [["--adapter", "RUN", "--model", "RUN", "--repo", "a/b"], 2, /with either --adapter or --model/],
     [["--adapter", "RUN"], 2, /--repo is needed: user\/name/],
     [["--adapter", "/no/where", "--repo", "a/b"], 1, /Cannot push \/no\/where: there is no such folder/],
-    [["--adapter", "RUN", "--repo", "tuned"], 1, /a repository name must be owner\/name/],
+    [["--adapter", "RUN", "--repo", "tuned"], 2, /a repository name must be owner\/name/],
     [["--adapter", "RUN", "--repo", "others/x"], 1, /answers 403 .* has no write access/],
     [["--adapter", "RUN", "--repo", "a/b", "--base_model", "/x"], 2, /--base_model must be a hub id/],
     [["--adapter", "RUN", "--repo", "a/b", "--eval", "RUN/metrics.jsonl"], 1, /metrics\.jsonl: it is not JSON/],

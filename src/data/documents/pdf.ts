@@ -82,9 +82,14 @@ export async function readPdf(bytes: Uint8Array, source: string, options: ReadOp
 async function openPdfjs() {
   // without them, pdf.js warns that it cannot draw; only text is read here
   const globals = globalThis as Record<string, unknown>;
-  for (const name of ["DOMMatrix", "ImageData", "Path2D"]) globals[name] ??= class {};
-  globals.pdfjsWorker ??= await import("pdfjs-dist/legacy/build/pdf.worker.mjs");
-  return import("pdfjs-dist/legacy/build/pdf.mjs");
+  const missing = ["DOMMatrix", "ImageData", "Path2D"].filter((name) => globals[name] === undefined);
+  for (const name of missing) globals[name] = class {};
+  try {
+    globals.pdfjsWorker ??= await import("pdfjs-dist/legacy/build/pdf.worker.mjs");
+    return await import("pdfjs-dist/legacy/build/pdf.mjs");
+  } finally {
+    if (missing.includes("ImageData")) delete globals.ImageData; // decoders of images would take it for a real one
+  }
 }
 
 async function titleOf(pdf: { getMetadata(): Promise<{ info: object }> }): Promise<string | null> {
