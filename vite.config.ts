@@ -17,6 +17,8 @@ const FOR_PAGES: Record<string, string> = {
   widget: "demo/widget.ts", // its worker is inside
   ui: "demo/ui.ts", // the page of `qwench ui`
 };
+/** Tests that replace modules, which no other file may get. */
+const MOCKING = ["tests/kernels/compile.test.ts"];
 /** All that the package holds. */
 export const BUNDLES: readonly string[] = [...Object.keys(ENTRIES), ...Object.keys(FOR_PAGES)];
 const VERSION: string = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8")).version;
@@ -72,12 +74,27 @@ export default defineConfig(({ mode }) => {
     // lines that only its browser part uses
     ssr: { noExternal: program || ["idb-keyval"], target: mode === "index" ? "webworker" : "node" },
     test: {
-      include: [mode === "slow" ? "tests/**/*.slow.ts" : "tests/**/*.test.ts"],
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of
-      maxWorkers: Math.max(2, Math.min(4, Math.floor(availableParallelism() / 2))),
+      maxWorkers: Math.max(3, Math.min(4, Math.floor(availableParallelism() / 2))), // browser tests wait more than they compute
       globalSetup: ["tests/setup.ts"],
-      setupFiles: mode === "slow" ? [] : ["tests/one-device.ts"],
-      isolate: false, // files of a process share loaded modules and compiled kernels: a quarter of the suite's time
+      // Files of a process share loaded modules, a device and its compiled kernels: a quarter of the suite's time.
+      ...(mode === "slow"
+        ? { include: ["tests/**/*.slow.ts"] }
+        : {
+            projects: [
+              {
+                extends: true,
+                test: {
+                  name: "shared",
+                  isolate: false,
+                  setupFiles: ["tests/one-device.ts"],
+                  include: ["tests/**/*.test.ts"],
+                  exclude: ["**/node_modules/**", ...MOCKING],
+                },
+              },
+              { extends: true, test: { name: "alone", include: MOCKING } },
+            ],
+          }),
       // only what hangs may meet these: a file may compile a hundred pipelines first, on a machine that others use too
       testTimeout: 900_000,
       hookTimeout: 900_000,

@@ -153,7 +153,11 @@ describe("the model", () => {
   });
 
   it("a missing folder, and a file in its place", async () => {
-    await refused(at("nowhere"), at("rows.jsonl"), /NotFoundError: Cannot load .*nowhere: there is no such file or folder/);
+    await refused(
+      at("nowhere"),
+      at("rows.jsonl"),
+      /NotFoundError: Cannot load .*nowhere: there is no such file or folder/,
+    );
     await refused(
       at("rows.jsonl"),
       at("rows.jsonl"),

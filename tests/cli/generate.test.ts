@@ -247,7 +247,10 @@ describe("a model that cannot be used exits 1", () => {
     );
     expect(await say("small", { spec: { ...TEXT_SPEC, vocab_size: 64 } })).toMatch(/outside the .*vocabulary of 64/);
     const none = await run("generate", "--model", at("none"), "hello");
-    expect([none.code, none.said]).toEqual([1, expect.stringMatching(/Cannot load .*none: there is no such file or folder/)]);
+    expect([none.code, none.said]).toEqual([
+      1,
+      expect.stringMatching(/Cannot load .*none: there is no such file or folder/),
+    ]);
   });
 
   it("and lists unsupported settings of generation_config.json", async () => {
