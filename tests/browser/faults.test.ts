@@ -105,7 +105,7 @@ describe("a user's files", () => {
         ["<img onerror=alert(1)>", "3"],
       ],
       columnsTaken: { instruction: "instruction", output: "output" }, // Alpaca's names need no others
-      form: expect.stringMatching(/question and answer|Alpaca/i),
+      form: "instruction and output, as in Alpaca",
       unused: [],
       problem: null,
       count: 2,

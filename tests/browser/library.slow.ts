@@ -15,7 +15,7 @@ afterAll(() => site.close());
 
 test("trains on a File, leaves with a checkpoint, resumes from the site's storage, and writes with the adapter", async () => {
   const page = await web.open(site.url);
-  const { events, losses, text, resumed } = await page.evaluate(() => library(3));
+  const { events, losses, text, resumed } = await page.evaluate(() => trainByCalls(3));
   expect(events).toEqual(expect.arrayContaining(["plan", "start", "step", "log"]));
   expect(resumed).toBeGreaterThanOrEqual(1);
   expect(losses.length).toBeGreaterThanOrEqual(2);

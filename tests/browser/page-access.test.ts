@@ -181,6 +181,7 @@ test("the built page: the scripts that it starts with have at most 250 kB gzippe
   }
   expect([...scripts].filter((name) => !site.files.has(name))).toEqual([]);
   const bytes = [...scripts].reduce((sum, name) => sum + gzipSync(codeOf(name)).length, 0);
+  console.log(`gzipped: scripts of the page before a run ${(bytes / 1000).toFixed(1)} kB`);
   expect(bytes).toBeGreaterThan(10_000);
   expect(bytes).toBeLessThanOrEqual(250_000);
   const policy = /http-equiv="Content-Security-Policy" content="([^"]+)"/.exec(html)![1].replaceAll("&#39;", "'");

@@ -85,7 +85,10 @@ export class TrainerSession implements TrainerService {
       const { library } = this.parts;
       return previewRows(await library.openRows(source, "train", { report: () => {} }));
     },
-    see: async (source, as) => (await import("./see.ts")).seePhase(this.parts.library, source, as),
+    see: async (source, as) => {
+      const { library } = this.parts;
+      return (await import("./see.ts")).seePhase(library, source, as);
+    },
     fetch: async (url) => (await import("./see.ts")).fetchFile(url),
     rewardRows: async (source, recipe, count) => {
       const { library } = this.parts;
@@ -179,7 +182,8 @@ export class TrainerSession implements TrainerService {
   }
 
   async signIn(token: string | null): Promise<void> {
-    this.parts.library.options.token = token;
+    const { library } = this.parts;
+    library.options.token = token;
   }
 
   private async *pushed(id: string, request: PushRequest, signal: AbortSignal): AsyncGenerator<PushEvent> {

@@ -2,12 +2,12 @@
 import { generate, train } from "../../../src/index.ts";
 
 declare global {
-  var library: (steps: number) => Promise<{ events: string[]; losses: number[]; text: string; resumed: number }>;
+  var trainByCalls: (steps: number) => Promise<{ events: string[]; losses: number[]; text: string; resumed: number }>;
 }
 
 const NAMES = ["config.json", "tokenizer.json", "tokenizer_config.json", "generation_config.json", "model.safetensors"];
 
-globalThis.library = async (steps) => {
+globalThis.trainByCalls = async (steps) => {
   const model = await Promise.all(
     NAMES.map(async (name) => new File([await (await fetch(`assets/tiny/${name}`)).blob()], name)),
   );
