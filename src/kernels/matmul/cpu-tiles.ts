@@ -23,11 +23,21 @@ export interface TileAsk {
   aligned: boolean;
   /** a thread handles pairs of columns: their number is even */
   paired?: boolean;
+  /** see `isSmall` */
+  small?: boolean;
   /** b is stored in a texture */
   texture?: boolean;
   /** matrix units can compute it: see `fitsMatrices` */
   matrices?: boolean;
 }
+
+/**
+ * Whether a product's matrix without rows of tokens (b, or the output of a gradient) has few elements. On SwiftShader, such
+ * a product gets a small tile. SwiftShader's compiler takes 2 s of processor time for 16 × 16 outputs and 0.1 s for 8 × 4,
+ * which run at 0.5 to 1 times the speed: a tiny model compiles for longer than it runs.
+ */
+export const isSmall = (parts: readonly { n: number; k: number }[], transA: boolean, m: number): boolean =>
+  parts.every(({ n, k }) => n * (transA ? m : k) <= 1 << 17);
 
 /** For bf16 read down its columns as texels of eight columns. */
 const downColumns = (lanes: number): MatmulTile => direct(8, 8, 8, 8, lanes, 2);
@@ -64,13 +74,14 @@ export function cpuTiles(
 
 /** The fixed tile of products that a CPU adapter does not measure; null for all others. */
 export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | null {
-  const { transA, transB, b, m, aligned, paired = false, texture = false } = ask;
+  const { transA, transB, b, m, aligned, paired = false, texture = false, small = false } = ask;
   const lanes = lanesOf(profile);
   if (lanes === 0) return null;
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
   if (texture && !transB && b === "bf16") return downColumns(lanes);
-  if (transA || !transB) return null;
-  return decodeTiles(profile, b).find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0)) ?? null;
+  const few = transA || !transB ? [] : decodeTiles(profile, b);
+  const decode = few.find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0));
+  return decode ?? (small && lanes === 4 ? direct(8, 4, 8, 4, lanes) : null);
 }
 
 /**

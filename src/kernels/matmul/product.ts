@@ -1,6 +1,7 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import { inTexture, sizeOf } from "../../gpu/tensor.ts";
 import { inPieces, textureReads } from "./cpu-forms.ts";
+import { isSmall } from "./cpu-tiles.ts";
 import { anyMatrices, usesMatrices } from "./gpu-tiles.ts";
 import { matmulForm } from "./matmul-form.ts";
 import { hasTail, matmulTile, plainTile } from "./matmul-tile.ts";
@@ -113,6 +114,7 @@ function recordWhole(record: Recorder, given: Product): void {
       b: storedMatrix(b),
       m,
       n: parts.reduce((sum, { n }) => sum + n, 0),
+      small: isSmall(parts, transA, m),
       aligned: lda % 4 === 0 && ldb % 4 === 0,
       paired,
       texture: inTexture(b),
