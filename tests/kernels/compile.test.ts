@@ -39,16 +39,18 @@ vi.mock("../../src/kernels/delta/rule.ts", async (original) => ({
 }));
 
 const llvmpipe = profileFor("llvmpipe of 256 bits");
-const PROFILES: { name: string; profile: AdapterProfile }[] = [
+/** `slow`: its kernels differ little from those of the others, or the suite runs on it; compiled by `npm run check:slow` */
+const ALL: { name: string; profile: AdapterProfile; slow?: true }[] = [
   { name: "without subgroups", profile: profileFor("a GPU whose browser tells nothing") },
-  { name: "without subgroups, a CPU", profile: profileFor("wgpu, llvmpipe") },
+  { name: "without subgroups, a CPU", profile: profileFor("wgpu, llvmpipe"), slow: true },
   { name: "with subgroups of many sizes", profile: profileFor("amd") },
-  { name: "with subgroups of 32", profile: profileFor("nvidia") },
+  { name: "with subgroups of 32", profile: profileFor("nvidia"), slow: true },
   { name: "with subgroups of 8, a GPU", profile: profileFor("mali, subgroups of 8") },
-  { name: "with subgroups of 4, a CPU", profile: profileFor("swiftshader") },
-  { name: "with subgroups of 8, a CPU", profile: { ...llvmpipe, operands: "buffers" } },
+  { name: "with subgroups of 4, a CPU", profile: profileFor("swiftshader"), slow: true },
+  { name: "with subgroups of 8, a CPU", profile: { ...llvmpipe, operands: "buffers" }, slow: true },
   { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
 ];
+const PROFILES = ALL.filter(({ slow }) => !slow || import.meta.env.MODE === "slow");
 
 /** Devices by their features, and their compiled programs: profiles share most kernels. */
 const devices = new Map<string, { device: GPUDevice; programs: Map<string, Program> }>();

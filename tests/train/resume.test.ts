@@ -32,28 +32,28 @@ describe("an exact resume", () => {
         per_device_train_batch_size: 1,
         packing: true,
         max_length: 32,
-        logging_steps: 3,
+        logging_steps: 2,
       },
     ],
-  ])("%s: ten uninterrupted steps equal five, a kill during the sixth, and five more", async (_, options) => {
-    const recipe = recipeOf({ ...RANDOM, save_strategy: "steps", save_steps: 5, ...options });
+  ])("%s: six uninterrupted steps equal three, a kill during the fourth, and three more", async (_, options) => {
+    const recipe = recipeOf({ ...RANDOM, save_strategy: "steps", save_steps: 3, max_steps: 6, ...options });
     const straight = await train(gpu(), { recipe });
     const output = memoryFolder("out");
     const first = await train(gpu(), {
       recipe,
       output,
-      onEvent: (event) => event.type === "step" && event.step === 6,
+      onEvent: (event) => event.type === "step" && event.step === 4,
     });
-    expect(await checkpointNames(output)).toEqual(["checkpoint-5"]);
+    expect(await checkpointNames(output)).toEqual(["checkpoint-3"]);
     const second = await train(gpu(), { recipe, output, resume: true });
-    expect(second.events[0]).toEqual({ type: "start", max_steps: 10, global_step: 5 });
-    const before = first.logs.filter(({ step }) => step <= 5);
+    expect(second.events[0]).toEqual({ type: "start", max_steps: 6, global_step: 3 });
+    const before = first.logs.filter(({ step }) => step <= 3);
     expect(learnt([...before, ...second.logs])).toEqual(learnt(straight.logs));
     const file = recipe.use_peft ? "adapter_model.safetensors" : "model.safetensors";
     const [got, want] = [await contents(output), await contents(straight.output)];
     expect(got[file]).toBe(want[file]);
-    expect(got[`checkpoint-10/${file}`]).toBe(want[`checkpoint-10/${file}`]);
-    expect(got["checkpoint-10/optimizer.safetensors"]).toBe(want["checkpoint-10/optimizer.safetensors"]);
+    expect(got[`checkpoint-6/${file}`]).toBe(want[`checkpoint-6/${file}`]);
+    expect(got["checkpoint-6/optimizer.safetensors"]).toBe(want["checkpoint-6/optimizer.safetensors"]);
   });
 
   it("after an AbortSignal: a checkpoint at the step boundary, AbortError, and then the same losses", async () => {
