@@ -1,7 +1,9 @@
 import { decodeAttention as attentionShader, decodeCombine } from "../../../shaders/attention/decode-attention.wgsl.ts";
+import { decodeAttentionLanes as lanesShader } from "../../../shaders/attention/decode-attention-lanes.wgsl.ts";
 import { decodeState as stateShader } from "../../../shaders/attention/decode-state.wgsl.ts";
 import { kvWrite as writeShader } from "../../../shaders/attention/kv-cache.wgsl.ts";
 import { ShapeError } from "../../errors.ts";
+import type { AdapterProfile } from "../../gpu/profile.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import { threadGrid, WORKGROUP } from "../grid.ts";
@@ -28,6 +30,11 @@ function storedCache({ keys, values }: LayerCache, head_dim: number): "f32" | "b
     );
   }
   return keys.dtype === "bf16" ? "bf16" : "f32";
+}
+
+/** Lanes that share loads of decoding attention; 0: a workgroup's threads load for themselves. Measured with 8 lanes only. */
+function lanesOf({ attention, subgroup }: AdapterProfile, head_dim: number): number {
+  return attention === "lanes" && subgroup?.size === 8 && head_dim % 4 === 0 ? 8 : 0;
 }
 
 /**
@@ -95,14 +102,13 @@ export function decodeAttention(
   const o = record.empty([rows, h * d], "f32", "attention.o");
   const whole = splits === 1;
   const partials = whole ? null : record.empty([rows, most, h, d + 2], "f32", "attention.partials");
-  record.dispatch(
-    attentionShader,
-    { headDim: d, heads: h, kvHeads: g, split, cache, workgroup: THREADS, whole },
-    { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
-    { capacity, splits, scale: 1 / Math.sqrt(d) },
-    [rows, g, splits],
-    4 * rows * h * d * longest,
-  );
+  const sizes = { headDim: d, heads: h, kvHeads: g, split, cache, whole };
+  const lanes = lanesOf(record.gpu.profile, d);
+  const tensors = { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) };
+  const params = { capacity, splits, scale: 1 / Math.sqrt(d) };
+  const [grid, work] = [[rows, g, splits] as const, 4 * rows * h * d * longest];
+  if (lanes) record.dispatch(lanesShader, { ...sizes, lanes }, tensors, { ...params, quads: d / 4 }, grid, work);
+  else record.dispatch(attentionShader, { ...sizes, workgroup: THREADS }, tensors, params, grid, work);
   if (!partials) return o;
   const count = rows * h * d;
   record.dispatch(
