@@ -2,7 +2,7 @@ import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { NARROW, WIDEN } from "../lib/load.ts";
 
 /** Compile-time parameters of a variant. */
-interface DecodeAttentionVariant {
+export interface DecodeAttentionVariant {
   headDim: number;
   heads: number;
   kvHeads: number;
@@ -145,7 +145,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 };
 
 /** WGSL: the row's own key and value, into its place of the cache. @param width elements per load */
-function writeOwn({ headDim, heads, kvHeads, cache, workgroup }: DecodeAttentionVariant, width: number): string {
+export function writeOwn({ headDim, heads, kvHeads, cache, workgroup }: DecodeAttentionVariant, width: number): string {
   const held = (value: string) => (cache === "bf16" ? `narrow4(${value})` : value);
   const steps = headDim / width;
   return `let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${steps}u;

@@ -65,6 +65,14 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
 }
 
 /**
+ * The value of `value` in a lane. llvmpipe, with 8 lanes, compiles a shuffle from a constant lane to one instruction, a
+ * broadcast to three; only products of strips are slower with it (bench/LOG.md).
+ */
+function fromLane({ tile, stripsB }: MatmulVariant, value: string, lane: number): string {
+  return `${tile.broadcast === 8 && !stripsB ? "subgroupShuffle" : "subgroupBroadcast"}(${value}, ${lane}u)`;
+}
+
+/**
  * Loads of `a` for `steps` steps. The result emits the load for row i at step t and returns the value's name.
  *
  * With `broadcast`, lanes share loads: each lane loads four elements and broadcasts them to the others.
@@ -85,7 +93,7 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
       lines.push(`let u${g} = ${o.a}At1(${index})${drop ? ` * keep1(${row}, s)` : ""};`);
     }
     if (!shared) return (i) => `u${i}`;
-    return (i) => `subgroupBroadcast(u${Math.floor(i / broadcast)}, ${i % broadcast}u)`;
+    return (i) => fromLane(v, `u${Math.floor(i / broadcast)}`, i % broadcast);
   }
   let element: (i: number, t: number) => string;
   let owner: (i: number, t: number) => number;
@@ -130,7 +138,7 @@ function loadLeft(v: MatmulVariant, o: Operands, steps: number, lines: string[])
   }
   return (i, t) => {
     if (broadcast === 0) return element(i, t);
-    lines.push(`let x${i}_${t} = subgroupBroadcast(${element(i, t)}, ${owner(i, t)}u);`);
+    lines.push(`let x${i}_${t} = ${fromLane(v, element(i, t), owner(i, t))};`);
     return `x${i}_${t}`;
   };
 }

@@ -3,8 +3,7 @@ import type { Stored, StoredMatrix } from "../../lib/load.ts";
 /** How the output is divided: into tiles per workgroup, and register tiles per thread. */
 export interface MatmulTile {
   /**
-   * output rows in a thread's registers: a multiple of 4, or also 1 or 2 if b is transposed, a is not, and nothing is
-   * staged
+   * output rows in a thread's registers: a multiple of 4, or also 1 or 2 if a is not transposed, and nothing is staged
    */
   rows: number;
   /** output columns in a thread's registers; a multiple of 4 if b is not transposed */
@@ -17,7 +16,7 @@ export interface MatmulTile {
   groups: number;
   /** steps of the sum per slab in workgroup memory (a multiple of 4); 0 reads operands directly */
   stage: number;
-  /** subgroup size for sharing loads of `a` by subgroupBroadcast: 4 or 8, a divisor or multiple of rows; 0 = none */
+  /** subgroup size for sharing loads of `a`: 4 or 8, a divisor or multiple of rows; 0 = none */
   broadcast: number;
   /** steps of the sum per loop iteration if b is read directly: 4, 8 or 32; default 4 */
   steps?: number;

@@ -1,7 +1,9 @@
 import { decodeAttention as attentionShader, decodeCombine } from "../../../shaders/attention/decode-attention.wgsl.ts";
+import { decodeAttentionLanes as lanesShader } from "../../../shaders/attention/decode-attention-lanes.wgsl.ts";
 import { decodeState as stateShader } from "../../../shaders/attention/decode-state.wgsl.ts";
 import { kvWrite as writeShader } from "../../../shaders/attention/kv-cache.wgsl.ts";
 import { ShapeError } from "../../errors.ts";
+import type { GpuContext } from "../../gpu/context.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import { sizeOf, type Tensor } from "../../gpu/tensor.ts";
 import { threadGrid, WORKGROUP } from "../grid.ts";
@@ -28,6 +30,15 @@ function storedCache({ keys, values }: LayerCache, head_dim: number): "f32" | "b
     );
   }
   return keys.dtype === "bf16" ? "bf16" : "f32";
+}
+
+/** How a workgroup reads: each thread for itself ("threads"), or the lanes of a subgroup for each other ("lanes"). */
+type DecodeForm = "threads" | "lanes";
+
+/** Forms of decoding attention that can run on an adapter; the first is its own. Lanes were measured with 8 only. */
+export function decodeForms({ profile }: Pick<GpuContext, "profile">, head_dim: number): DecodeForm[] {
+  const shares = profile.attention === "lanes" && profile.subgroup?.size === 8 && head_dim % 4 === 0;
+  return shares ? ["lanes", "threads"] : ["threads"];
 }
 
 /**
@@ -71,6 +82,7 @@ export function kvWrite(
  * @param at.positions u32 `[rows]`: the query's position; it sees the keys up to and including that position
  * @param at.capacity tokens of a slot
  * @param at.longest upper bound of all positions, which sizes the grid
+ * @param form default: the first of `decodeForms`
  * @returns o `[rows, num_attention_heads · head_dim]`
  */
 export function decodeAttention(
@@ -79,6 +91,7 @@ export function decodeAttention(
   { keys, values }: LayerCache,
   heads: AttentionHeads,
   { slots, positions, capacity, longest }: { slots: Tensor; positions: Tensor; capacity: number; longest: number },
+  form: DecodeForm = decodeForms(record.gpu, heads.head_dim)[0],
 ): Tensor {
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const rows = qkv.shape[0];
@@ -95,14 +108,14 @@ export function decodeAttention(
   const o = record.empty([rows, h * d], "f32", "attention.o");
   const whole = splits === 1;
   const partials = whole ? null : record.empty([rows, most, h, d + 2], "f32", "attention.partials");
-  record.dispatch(
-    attentionShader,
-    { headDim: d, heads: h, kvHeads: g, split, cache, workgroup: THREADS, whole },
-    { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) },
-    { capacity, splits, scale: 1 / Math.sqrt(d) },
-    [rows, g, splits],
-    4 * rows * h * d * longest,
-  );
+  const sizes = { headDim: d, heads: h, kvHeads: g, split, cache, whole };
+  const tensors = { qkv, keys, values, slots, positions, ...(partials ? { partials } : { o }) };
+  const params = { capacity, splits, scale: 1 / Math.sqrt(d) };
+  const [grid, work] = [[rows, g, splits] as const, 4 * rows * h * d * longest];
+  if (form === "lanes") {
+    const lanes = record.gpu.profile.subgroup!.size!;
+    record.dispatch(lanesShader, { ...sizes, lanes }, tensors, { ...params, quads: d / 4 }, grid, work);
+  } else record.dispatch(attentionShader, { ...sizes, workgroup: THREADS }, tensors, params, grid, work);
   if (!partials) return o;
   const count = rows * h * d;
   record.dispatch(

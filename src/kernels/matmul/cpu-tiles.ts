@@ -79,6 +79,7 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
   if (lanes === 0) return null;
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
   if (texture && !transB && b === "bf16") return downColumns(lanes);
+  if (!transA && !transB && m <= 2) return direct(m, 8, 8, 4, lanes);
   const few = transA || !transB ? [] : decodeTiles(profile, b);
   const decode = few.find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0));
   return decode ?? (small && lanes === 4 ? direct(8, 4, 8, 4, lanes) : null);

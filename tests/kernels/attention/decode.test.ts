@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import { decodeCases } from "../../../src/kernels/attention/decode.cases.ts";
-import { decodeAttention } from "../../../src/kernels/attention/decode.ts";
+import { decodeAttention, decodeForms } from "../../../src/kernels/attention/decode.ts";
 import { describeCases, useGpu } from "../harness.ts";
 
 describeCases("decoding", decodeCases);
@@ -16,7 +16,7 @@ it("a row's bits do not depend on whether longer rows share the pass", async () 
     gpu().upload(numbers(count * width, scale), [count, width], "f32", label, "scratch");
   const cache = { keys: upload(2 * capacity, 48, 2, "keys"), values: upload(2 * capacity, 48, 1, "values") };
   const q = numbers(2 * 192, 3); // 4 query heads, 2 key and 2 value heads of 24
-  const first = async (positions: number[]) => {
+  const first = async (positions: number[], form: ReturnType<typeof decodeForms>[number]) => {
     const rows = positions.length;
     const record = gpu().recorder();
     const read = record.scope(() => {
@@ -24,13 +24,18 @@ it("a row's bits do not depend on whether longer rows share the pass", async () 
       const query = record.upload(q.subarray(0, 192 * rows), [rows, 192], "qkv");
       const [slots, at] = [ints(rows === 1 ? [1] : [1, 0], "slots"), ints(positions, "positions")];
       const longest = Math.max(...positions);
-      return record.read(decodeAttention(record, query, cache, heads, { slots, positions: at, capacity, longest }));
+      const rest = { slots, positions: at, capacity, longest };
+      return record.read(decodeAttention(record, query, cache, heads, rest, form));
     });
     record.submit();
     return new Uint32Array(await read).slice(0, 96);
   };
-  for (const position of [0, 2, 40, 63]) {
-    expect(await first([position, 150]), `position ${position}`).toEqual(await first([position]));
+  for (const form of decodeForms(gpu(), 24)) {
+    for (const position of [0, 2, 40, 63]) {
+      expect(await first([position, 150], form), `${form}, position ${position}`).toEqual(
+        await first([position], form),
+      );
+    }
   }
   gpu().drop(cache.keys, cache.values);
 });
