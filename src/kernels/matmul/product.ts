@@ -1,6 +1,7 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import { inTexture, sizeOf } from "../../gpu/tensor.ts";
 import { inPieces, textureReads } from "./cpu-forms.ts";
+import { recordPanels } from "./cpu-panels.ts";
 import { anyMatrices, usesMatrices } from "./gpu-tiles.ts";
 import { matmulForm } from "./matmul-form.ts";
 import { hasTail, matmulTile, plainTile } from "./matmul-tile.ts";
@@ -58,7 +59,7 @@ export function recordProduct(record: Recorder, given: Product): void {
 }
 
 function recordWhole(record: Recorder, given: Product): void {
-  if (recordFactors(record, given)) return;
+  if (recordFactors(record, given) || recordPanels(record, given, recordProduct)) return;
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
   const apartAlone = narrow ? straight(record, given) : null;
   if (apartAlone && apartAlone.length > 1) {
