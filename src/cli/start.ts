@@ -40,9 +40,9 @@ export async function start({ output = EMBEDDED_OUTPUT, seed = 42 } = {}): Promi
   const { gpu, platform } = opened;
   reuseGpu(() => Promise.resolve(opened));
   const short = softwareRenderer(platform.describe) === "swiftshader";
-  const sources = { gpu, model: nodeFolder(embeddedModelFolder()) };
-  const text = await loadText(await prepareText(sources), sources);
   const problems = embeddedRows("test");
+  const sources = { gpu, model: nodeFolder(embeddedModelFolder()), together: problems.length };
+  const text = await loadText(await prepareText(sources), sources);
   const stages: Stage[] = [];
   const measure = async (name: string, adapter: string | null) => {
     if (adapter) setAdapter(text.model, await loadAdapter(text.model, nodeFolder(adapter)));

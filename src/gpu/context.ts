@@ -116,7 +116,10 @@ export class GpuContext {
     this.limits = device.limits;
     this.adapterName = adapterName;
     this.pool = new Pool(device);
-    this.storage = new (profile.operands === "textures" ? TextureStorage : BufferStorage)(device, this.pool);
+    this.storage =
+      profile.operands === "textures"
+        ? new TextureStorage(device, this.pool, profile.panelBytes)
+        : new BufferStorage(device, this.pool);
     this.programs = new ProgramCache(device, features, (fault) => this.watch(fault), programs);
     this.arena = new UniformArena(device);
     this.staging = new StagingRing(device, (wait) => this.wait(wait));

@@ -51,6 +51,11 @@ export interface AdapterProfile {
   readonly fewRows: "tiles" | "lanes";
   /** storage of frozen weights and operands: see `TensorStorage` */
   readonly operands: "buffers" | "textures";
+  /**
+   * Products of many rows widen a quantised matrix to f32 in panels of so many bytes, once for all rows; 0: every tile widens
+   * what it reads
+   */
+  readonly panelBytes: number;
   /** lanes load and broadcast rows of queries and keys ("lanes"), a workgroup tiles both ("tiled"), or one side only ("direct") */
   readonly attention: "lanes" | "tiled" | "direct";
   /** most keys per workgroup of decode attention */
@@ -99,6 +104,7 @@ export function profileOf(facts: AdapterFacts): AdapterProfile {
     tiles: "staged",
     fewRows: "lanes",
     operands: "buffers",
+    panelBytes: 0,
     attention: "tiled",
     splitKeys: 64, // so that one sequence keeps the whole GPU busy
     normLora: "apart", // a fused workgroup reads all of lora_A by itself
@@ -120,6 +126,7 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
     tiles: shares ? "broadcast" : "direct",
     fewRows: "tiles",
     operands: llvmpipe && subgroup?.size === 8 ? "textures" : "buffers",
+    panelBytes: llvmpipe && subgroup?.size === 8 ? 4 << 20 : 0, // stays in the caches until the product reads it
     attention: shares ? "lanes" : "direct",
     splitKeys: 256, // heads alone keep all cores busy, and this saves a dispatch
     normLora: "fused",

@@ -64,6 +64,11 @@ export interface TensorStorage {
   submitted(recording: Recording): void;
   /** A step ended. */
   endStep(): void;
+  /**
+   * A short-lived f32 matrix where products read it fastest: itself, or a copy that is valid until the recording asks for the next
+   * one. Null: it is too large for a copy.
+   */
+  panel(matrix: Tensor, recording: Recording): Tensor | null;
   /** Whether a kernel may declare this tensor as a texture. */
   reads(tensor: Tensor): boolean;
   /** Whether it may do so with the layout "strips". */
@@ -109,6 +114,10 @@ export class BufferStorage implements TensorStorage {
 
   bind(_slots: readonly Slot[], tensors: Record<string, Tensor>, _recording: Recording): Bound {
     return { tensors, textures: null, spilled: NONE };
+  }
+
+  panel(matrix: Tensor, _recording: Recording): Tensor | null {
+    return matrix;
   }
 
   reads(_tensor: Tensor): boolean {

@@ -22,6 +22,7 @@ import { matmulBf16Cases } from "./matmul/matmul-bf16.cases.ts";
 import { matmulFormCases } from "./matmul/matmul-form.cases.ts";
 import { matrixFactorsCases } from "./matmul/matrix-factors.cases.ts";
 import { packRowsCases } from "./matmul/pack-rows.cases.ts";
+import { widenCases } from "./matmul/widen.cases.ts";
 import { geluCases } from "./mlp/gelu.cases.ts";
 import { swigluCases } from "./mlp/swiglu.cases.ts";
 import { gatedRmsNormCases } from "./norm/gated-rms-norm.cases.ts";
@@ -49,6 +50,7 @@ export const allCases: readonly KernelCase[] = [
   ...matmulFormCases,
   ...matmulBf16Cases,
   ...packRowsCases,
+  ...widenCases,
   ...matrixFactorsCases,
   ...loraLinearCases,
   ...linearGroupCases,

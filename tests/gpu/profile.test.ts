@@ -6,12 +6,19 @@ import { type ADAPTERS, profileFor } from "./adapters.ts";
 
 type Adapter = keyof typeof ADAPTERS;
 
-const GPU = { kind: "gpu", tiles: "staged", fewRows: "lanes", attention: "tiled", operands: "buffers" } as const;
+const GPU = {
+  kind: "gpu",
+  tiles: "staged",
+  fewRows: "lanes",
+  attention: "tiled",
+  operands: "buffers",
+  panelBytes: 0,
+} as const;
 const CPU = { kind: "cpu", fewRows: "tiles", splitKeys: 256, logitsBytes: 40 << 20 } as const;
 /** A CPU whose lanes share loads. */
 const SHARED = { ...CPU, tiles: "broadcast", attention: "lanes" } as const;
 /** A CPU whose threads load for themselves. */
-const ALONE = { ...CPU, tiles: "direct", attention: "direct", operands: "buffers" } as const;
+const ALONE = { ...CPU, tiles: "direct", attention: "direct", operands: "buffers", panelBytes: 0 } as const;
 
 /** Lanes: minimum, maximum, fixed size, size required by subgroup matrices. */
 type Lanes = readonly [number, number, number | null, number | null];
@@ -28,7 +35,13 @@ const TABLE: Record<Adapter, Partial<AdapterProfile> & { lanes: Lanes | null }> 
   adreno: { ...GPU, vendor: "qualcomm", lanes: [64, 128, null, null] },
   "a GPU whose browser tells nothing": { ...GPU, vendor: "other", name: "unnamed adapter", lanes: null },
   "wgpu, NVIDIA": { ...GPU, vendor: "nvidia", lanes: null },
-  "llvmpipe of 256 bits": { ...SHARED, operands: "textures", translates: "dispatch", lanes: [8, 8, 8, 8] },
+  "llvmpipe of 256 bits": {
+    ...SHARED,
+    operands: "textures",
+    panelBytes: 4 << 20,
+    translates: "dispatch",
+    lanes: [8, 8, 8, 8],
+  },
   "llvmpipe of 128 bits": { ...SHARED, operands: "buffers", translates: "dispatch", lanes: [4, 4, 4, 4] },
   "llvmpipe of 512 bits": { ...ALONE, translates: "dispatch", lanes: [16, 16, 16, 16] },
   "wgpu, llvmpipe": { ...ALONE, name: "65541 llvmpipe (LLVM 15.0.6, 256 bits)", lanes: null },

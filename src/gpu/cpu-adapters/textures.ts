@@ -20,6 +20,14 @@ const STRIP = 16;
 const SCRATCH = 4;
 const MOST = 64 << 20;
 
+/** A texture for short-lived matrices. */
+interface Panel {
+  readonly texture: GPUTexture;
+  readonly size: number;
+  /** the unsubmitted recording that uses it */
+  by: Recording | null;
+}
+
 /** A texture with a copy of part of a buffer. */
 interface Copy {
   readonly texture: GPUTexture;
@@ -47,12 +55,16 @@ interface Copy {
  */
 export class TextureStorage extends BufferStorage {
   private readonly scratch: Copy[] = [];
-  private retired: Copy[] = [];
+  private retired: Pick<Copy, "texture" | "size">[] = [];
+  private readonly panels: Panel[] = [];
+  private readonly panelBytes: number;
   private readonly pending = new WeakMap<Recording, Set<Copy>>();
   private clock = 0;
 
-  constructor(device: GPUDevice, pool: Pool) {
+  /** @param panelBytes of the largest panel */
+  constructor(device: GPUDevice, pool: Pool, panelBytes: number) {
     super(device, pool);
+    this.panelBytes = panelBytes;
     pool.onDrop = ({ memory }) => this.forget(memory);
     pool.onTrim = () => this.trim();
     pool.onPressure = () => this.endStep();
@@ -105,6 +117,24 @@ export class TextureStorage extends BufferStorage {
     return { tensors: bound, textures, spilled: Object.values(spilled ?? {}) };
   }
 
+  /** One texture serves all panels of a recording, because its commands run in order. */
+  override panel(matrix: Tensor, recording: Recording): Tensor | null {
+    const size = roundUp(this.panelBytes);
+    if (matrix.bytes > size) return null;
+    let panel = this.panels.find(({ by }) => by === null || by === recording);
+    if (!panel) {
+      this.pool.makeRoom(size, () => recording.yieldIdle());
+      const texture = this.device.createTexture({ ...descriptorOf(linearOf(size)), label: "panel" });
+      this.pool.charge("scratch", size);
+      panel = { texture, size, by: null };
+      this.panels.push(panel);
+    }
+    panel.by = recording;
+    const { texture } = panel;
+    recording.encode((encoder) => copyLinear(encoder, matrix, texture));
+    return { ...matrix, buffer: null, texture, offset: 0, block: null };
+  }
+
   /** Whether a tensor is in a texture or can be copied to one: whole texels, within the limit. */
   override reads(tensor: Tensor): boolean {
     const { offset, bytes } = tensor;
@@ -132,7 +162,11 @@ export class TextureStorage extends BufferStorage {
    * @param layout "strips" only if `strips` returns true
    */
   private textureOf(tensor: Tensor, layout: TextureLayout, recording: Recording): GPUTexture {
-    if (tensor.texture && layout === "linear") return tensor.texture;
+    if (tensor.texture && layout === "linear") {
+      const panel = this.panels.find(({ texture }) => texture === tensor.texture);
+      if (panel) panel.by = recording; // also where what wrote it was submitted before
+      return tensor.texture;
+    }
     const copy = this.borrow(tensor, layout, recording);
     copy.used = ++this.clock;
     if (holds(copy, tensor, layout) && (copy.by === null || copy.by === recording)) return copy.texture;
@@ -153,6 +187,7 @@ export class TextureStorage extends BufferStorage {
       copy.by = null;
     }
     this.pending.delete(recording);
+    for (const panel of this.panels) if (panel.by === recording) panel.by = null;
   }
 
   /** Forgets shared copies: they may have changed when the sequence is repeated. */
@@ -175,7 +210,7 @@ export class TextureStorage extends BufferStorage {
   }
 
   private trim(): void {
-    this.retired.push(...this.scratch.splice(0));
+    this.retired.push(...this.scratch.splice(0), ...this.panels.splice(0));
     this.endStep();
   }
 
@@ -214,7 +249,7 @@ export class TextureStorage extends BufferStorage {
     return { texture, layout, extent, size, buffer: null, offset: 0, bytes: 0, width: 0, by: null, used: 0 };
   }
 
-  private free({ texture, size }: Copy): void {
+  private free({ texture, size }: Pick<Copy, "texture" | "size">): void {
     texture.destroy();
     this.pool.charge("scratch", -size);
     this.pool.dropped++;

@@ -79,6 +79,9 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
   if (lanes === 0) return null;
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
   if (texture && !transB && b === "bf16") return downColumns(lanes);
+  // a texel of f32 has half as many elements as one of bf16: more products for each
+  if (texture && b === "f32" && !transA && m >= FEW_ROWS)
+    return transB ? direct(16, 6, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
   if (!transA && !transB && m <= 2) return direct(m, 8, 8, 4, lanes);
   const few = transA || !transB ? [] : decodeTiles(profile, b);
   const decode = few.find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0));

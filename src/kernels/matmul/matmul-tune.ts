@@ -8,6 +8,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { parseBoundedJson } from "../../text/bounded-json.ts";
 import { isObject } from "../../text/json.ts";
 import { show } from "../../text/show.ts";
+import { widensPanels } from "./cpu-panels.ts";
 import { matrixTiles, rowsTile, STAGE, usesMatrices } from "./gpu-tiles.ts";
 import { matmul } from "./matmul.ts";
 import { tileCandidates, tileKey } from "./matmul-tile.ts";
@@ -74,7 +75,7 @@ export async function tuneMatmul(gpu: Gpu, products: readonly Product[], options
   const { signal, budgetMs = BUDGET_MS } = options;
   const end = performance.now() + budgetMs;
   for (const [key, product] of kinds(gpu, products)) {
-    if (gpu.tuning.has(key) || takesRows(gpu, product)) continue;
+    if (gpu.tuning.has(key) || takesRows(gpu, product) || widensPanels(gpu, product)) continue;
     const winner = await fastest(gpu, key, product, end, signal);
     if (winner) gpu.tuning.set(key, JSON.stringify(winner));
     if (performance.now() > end) return;

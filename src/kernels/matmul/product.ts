@@ -1,6 +1,7 @@
 import type { Recorder } from "../../gpu/recorder.ts";
 import { inTexture, sizeOf } from "../../gpu/tensor.ts";
 import { inPieces, textureReads } from "./cpu-forms.ts";
+import { recordPanels } from "./cpu-panels.ts";
 import { isSmall } from "./cpu-tiles.ts";
 import { anyMatrices, usesMatrices } from "./gpu-tiles.ts";
 import { matmulForm } from "./matmul-form.ts";
@@ -59,7 +60,7 @@ export function recordProduct(record: Recorder, given: Product): void {
 }
 
 function recordWhole(record: Recorder, given: Product): void {
-  if (recordFactors(record, given)) return;
+  if (recordFactors(record, given) || recordPanels(record, given, recordProduct)) return;
   const narrow = given.parts.every(({ m, n }) => n <= NARROW && n < m);
   const apartAlone = narrow ? straight(record, given) : null;
   if (apartAlone && apartAlone.length > 1) {
@@ -128,18 +129,19 @@ function recordWhole(record: Recorder, given: Product): void {
   const eight = b.dtype === "bf16" && ldb % 8 === 0 && all("bAt", 8);
   const readable = tile.stage === 0 && vecA && (b.dtype === "f32" ? vecB : eight && (transB || tile.cols % 8 === 0));
   const { texels, stripsB } = textureReads(record.gpu, product, readable);
+  const cpu = record.gpu.profile.kind === "cpu";
   const variant = {
     a: a.dtype === "bf16" ? ("bf16" as const) : ("f32" as const),
     b: storedMatrix(b),
     transA,
     transB,
-    ...(record.gpu.profile.kind === "cpu" && { fours: true }),
+    ...(cpu && { fours: true }),
     vecA,
     vecB,
     eightB: eight && tile.stage === 0 && (transB ? (tile.steps ?? 4) % 8 === 0 : texels !== "none"),
     texels,
     stripsB,
-    vecC: colStride === 1 && rowStride % 4 === 0 && all("cAt", 4) && sizeOf(c.shape) % 4 === 0 && !paired,
+    vecC: !transB && colStride === 1 && rowStride % 4 === 0 && all("cAt", 4) && sizeOf(c.shape) % 4 === 0 && !paired,
     extra: Boolean(low),
     vecExtra:
       Boolean(low) &&
@@ -147,7 +149,8 @@ function recordWhole(record: Recorder, given: Product): void {
       ranks.every((r) => r % 4 === 0) &&
       lows.every(({ a2At = 0, b2At = 0 }) => a2At % 4 === 0 && b2At % 4 === 0) &&
       (transB || all("n", 4)),
-    tail: hasTail(tile, parts, ranks),
+    // sums over tokens, whose number changes from batch to batch: one kernel for all of them, where compiling takes seconds
+    tail: (cpu && transA) || hasTail(tile, parts, ranks),
     bias: bias ? stored(bias) : ("none" as const),
     accumulate: product.accumulate ?? false,
     dropout: dropout?.on ?? ("none" as const),

@@ -30,7 +30,7 @@ export async function recordGeneration(model: Transformer, foreseen: Foreseen): 
         max_new_tokens: 1,
         eos_token_ids: [],
         seed: 0,
-        slots: count,
+        slots,
         stop,
       });
     }

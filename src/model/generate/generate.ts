@@ -77,6 +77,13 @@ interface Active {
   shift: number;
 }
 
+/**
+ * Least rows of a pass of a small model on a CPU adapter, where as many may be decoded together: kernels for fewer rows compile for
+ * seconds and save milliseconds.
+ */
+const LEAST_ROWS = 16;
+/** hidden_size times layers of the largest small model */
+const SMALL = 2048;
 /** Most prompt tokens to prefill in one pass. */
 const PREFILL_TOKENS = 4096;
 const ENDED = 0xffffffff;
@@ -231,14 +238,23 @@ interface Drawn {
   logps: number[];
 }
 
+/** Rows of a pass: the active ones, and where they are too few, the first again, whose repetitions compute and write the same. */
+function rowsOf({ gpu, config }: Transformer, active: readonly Active[], options: GenerateOptions): readonly Active[] {
+  const { allowed, slots = 0 } = options;
+  const small = gpu.profile.kind === "cpu" && config.hidden_size * config.num_hidden_layers <= SMALL;
+  const missing = small && !allowed ? Math.min(LEAST_ROWS, slots) - active.length : 0;
+  return missing > 0 ? [...active, ...new Array<Active>(missing).fill(active[0])] : active;
+}
+
 async function decodeBlock(
   model: Transformer,
   cache: SlotCache,
   requests: readonly GenerationRequest[],
-  active: readonly Active[],
+  sequences: readonly Active[],
   block: number,
   options: GenerateOptions,
 ): Promise<Drawn[]> {
+  const active = rowsOf(model, sequences, options);
   const rows = active.length;
   const { vocab_size } = model.config;
   const left = active.map(({ most, ids }) => most - ids.length);
@@ -310,7 +326,7 @@ async function decodeBlock(
   record.submit();
   const words = new Uint32Array(await log);
   const floats = new Float32Array(words.buffer);
-  return active.map((_, r) => {
+  return sequences.map((_, r) => {
     const drawn: Drawn = { ids: [], logps: [] };
     for (let step = 0; step < steps; step++) {
       const at = 2 * (step * rows + r);

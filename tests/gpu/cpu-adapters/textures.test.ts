@@ -5,6 +5,7 @@ import type { Recording, TextureLayout } from "../../../src/gpu/storage.ts";
 import type { Tensor } from "../../../src/gpu/tensor.ts";
 
 const ROW = 65_536;
+const PANEL = 2 * ROW;
 
 function setUp() {
   const made: { rows: number; destroyed: boolean }[] = [];
@@ -23,7 +24,7 @@ function setUp() {
     },
   } as unknown as GPUDevice;
   const pool = new Pool(device);
-  const storage = new TextureStorage(device, pool);
+  const storage = new TextureStorage(device, pool, PANEL);
   const copies: unknown[][] = [];
   const encoder = { copyBufferToTexture: (...args: unknown[]) => copies.push(args) } as unknown as GPUCommandEncoder;
   const tensor = (bytes: number) => {
@@ -195,6 +196,29 @@ describe("storage in textures", () => {
     expect(spilled).toEqual([tensors.w]);
     expect(by.copied).toEqual([[w, tensors.w]]);
     expect(textures!.size).toBe(0);
+  });
+
+  it("copies panels to one texture per unsubmitted recording, and frees it when memory is trimmed", () => {
+    const { pool, storage, copies, made, tensor, recording, bound } = setUp();
+    const matrix = (bytes: number) => ({ ...tensor(bytes), dtype: "f32" as const });
+    const [one, other] = [recording(), recording()];
+    const first = storage.panel(matrix(PANEL), one)!;
+    expect([first.buffer, first.bytes, copies.length]).toEqual([null, PANEL, 1]);
+    expect(bound(first, "linear", one)).toBe(first.texture);
+    expect(storage.panel(matrix(1024), one)!.texture).toBe(first.texture);
+    const second = storage.panel(matrix(1024), other)!;
+    expect(second.texture).not.toBe(first.texture);
+    expect(pool.ledger.byKind.scratch).toBe(2 * PANEL);
+    storage.submitted(one);
+    bound(first, "linear", one); // a product recorded after what was submitted
+    expect(storage.panel(matrix(1024), recording())!.texture).not.toBe(first.texture);
+    storage.submitted(one);
+    expect(storage.panel(matrix(1024), recording())!.texture).toBe(first.texture);
+    expect(storage.panel(matrix(PANEL + 16), one)).toBeNull();
+    expect(made.length).toBe(3);
+    pool.trim();
+    expect(made.map(({ destroyed }) => destroyed)).toEqual([true, true, true]);
+    expect(pool.ledger.byKind.scratch).toBe(0);
   });
 
   it("accepts whole texels up to the texture's size", () => {

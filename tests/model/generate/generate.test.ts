@@ -101,6 +101,25 @@ describe("generate", () => {
     expect(other[0].ids).not.toEqual(alone[0].ids);
   });
 
+  it("gives a sequence the same completion where passes have rows for sequences that have ended", async () => {
+    const requests = Array.from({ length: 16 }, (_, i) => ({
+      ...request(1 + ((5 * i) % 30), i),
+      max_new_tokens: 3 + i,
+    }));
+    const options = { ...SAMPLED, block: 4 };
+    const [few, all] = [
+      await generate(model, requests, options),
+      await generate(model, requests, { ...options, slots: 16 }),
+    ];
+    expect(all.map(({ ids }) => ids)).toEqual(few.map(({ ids }) => ids));
+    expect(all.map(({ ids }) => ids.length)).toEqual(requests.map(({ max_new_tokens }) => max_new_tokens));
+    all.forEach(({ logps }, i) => {
+      logps.forEach((logp, t) => {
+        expect(Math.abs(logp - few[i].logps[t])).toBeLessThan(1e-4);
+      });
+    });
+  });
+
   it("reports the log-probs of the trainer's own forward pass", async () => {
     const options = { ...SAMPLED, repetition_penalty: 1 };
     const [made] = await generate(model, [request(12, 4)], options);
