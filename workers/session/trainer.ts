@@ -36,7 +36,7 @@ import { PRESETS } from "./presets.ts";
 import { previewRows } from "./preview.ts";
 import { formatForm, formFields, nameOfData, nameOfModel, parseForm, phaseRecipe, phaseYaml } from "./recipes.ts";
 import { reporting, stoppable } from "./reporting.ts";
-import { RewardDesk } from "./reward-platform.ts";
+import { judgePlatform, RewardDesk } from "./reward-platform.ts";
 import { rewardRows } from "./reward-rows.ts";
 import { trainRun } from "./run.ts";
 import { evaluateRun, savedSteps } from "./run-evaluation.ts";
@@ -93,6 +93,10 @@ export class TrainerSession implements TrainerService {
     rewardRows: async (source, recipe, count) => {
       const { library } = this.parts;
       return rewardRows(await library.openRows(source, "train", { report: () => {} }), recipe, count);
+    },
+    tryJudge: async (fields, { judge = null, ...question }) => {
+      const { tryJudge } = await import("./judge-trial.ts");
+      return tryJudge(fields, question, judgePlatform(judge?.key ?? null));
     },
   };
 
