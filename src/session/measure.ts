@@ -15,7 +15,7 @@ import {
   type WidthRates,
 } from "../train/forecast/rates.ts";
 import { worstBatch } from "../train/forecast/sft.ts";
-import { layersOfPass, operationsOf, type Pass, type WorkModel } from "../train/forecast/work.ts";
+import { layersOfPass, type Pass, type WorkModel, workOfPass } from "../train/forecast/work.ts";
 import { Optimizer } from "../train/optimizer.ts";
 import { sftStep } from "../train/sft/step.ts";
 import { loraOf } from "./open.ts";
@@ -256,6 +256,6 @@ class Probe {
   }
 
   private measured(pass: Omit<Pass, "count">, seconds: number): MeasuredPass {
-    return { layers: layersOfPass(this.work, pass), operations: operationsOf(this.work, pass), seconds };
+    return { layers: layersOfPass(this.work, pass), operations: workOfPass(this.work, pass), seconds };
   }
 }
