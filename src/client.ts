@@ -98,6 +98,7 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
       see: (source, as) => call(() => remote.data.see(source, as)),
       fetch: (url) => call(() => remote.data.fetch(url)),
       rewardRows: (source, recipe, count) => call(() => remote.data.rewardRows(source, recipe, count)),
+      tryJudge: (fields, question) => call(() => remote.data.tryJudge(fields, question)),
     },
     documents: {
       list: () => call(() => remote.documents.list()),

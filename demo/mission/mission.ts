@@ -1,47 +1,79 @@
-import type { JobPlan, Preset } from "../../src/client/types.ts";
+import type { Job, JobPlan, Preset } from "../../src/client/types.ts";
 import { formatBytes, formatFileSize } from "../../src/text/bytes.ts";
 import type { App } from "../app.ts";
-import { fill, h } from "../dom.ts";
+import { fill, h, uid } from "../dom.ts";
 import { aboutSeconds } from "../forecast/machine.ts";
 import type { Draft } from "../jobs.ts";
 import { labelled, select } from "../parts/choice.ts";
 import { problemLine } from "../parts/notice.ts";
 import { problemOf } from "../problems.ts";
 import { begin } from "../start/begin.ts";
-import { missionDraft, missionJob, publishedDraft } from "./job.ts";
+import { MISSIONS, type Mission, missionDraft, missionJob, publishedDraft } from "./job.ts";
 
-/** The second button: a published recipe on a model of the hub, with what it costs here. Null if it is not offered. */
-export function mission(app: App, signal: AbortSignal, presets: readonly Preset[]): HTMLElement | null {
-  const job = missionJob(presets);
-  if (!job) return null;
+/** The buttons after the first: published recipes on models of the hub, with what each costs here. Null if none is offered. */
+export function missions(app: App, signal: AbortSignal, presets: readonly Preset[]): HTMLElement | null {
   const said = h("div", { class: "said" });
-  const costs = h("p", { class: "about", id: "mission-costs" }, " ");
-  const attributes = { type: "button", class: "secondary large", "aria-describedby": "mission-costs" };
-  const button = h("button", attributes, "Train Qwen2.5-0.5B on GSM8K");
-  button.addEventListener("click", async () => {
-    button.disabled = true;
-    try {
-      await begin(app, job);
-    } catch (error) {
-      fill(said, problemLine("error", problemOf(error)));
-      button.disabled = false;
-    }
+  const offered = MISSIONS.flatMap((mission) => {
+    const job = missionJob(presets, mission);
+    return job ? [new Offer(app, mission, job, said)] : [];
   });
+  if (offered.length === 0) return null;
+  // one forecast after the other: the first answers first
   const look = async () => {
-    try {
-      for await (const event of app.trainer.forecast(job, { signal, quick: true })) {
-        if (event.type === "plan" && !signal.aborted) fill(costs, costsText(event.plan));
-      }
-    } catch {
-      fill(costs, "School mathematics by reward; the model is downloaded first, 1 GB."); // the forecast below tells why
-    }
+    for (const offer of offered) await offer.look(signal);
   };
   app.device.watch(signal, ({ state }) => {
-    button.disabled = state === "missing";
+    for (const { button } of offered) button.disabled = state === "missing";
     if (state === "ready") void look();
   });
-  app.measured.watch(signal, (times) => times > 0 && void look());
-  return h("div", { class: "mission" }, button, costs, said, recipesLine(app, presets));
+  app.measured.watch(signal, (times) => times > 0 && offered.some(({ timed }) => !timed) && void look());
+  return h("div", { class: "mission" }, ...offered.map(({ element }) => element), said, recipesLine(app, presets));
+}
+
+/** A mission's button and its costs. */
+class Offer {
+  readonly element: HTMLElement;
+  readonly button: HTMLButtonElement;
+  readonly #app: App;
+  readonly #job: Job;
+  readonly #costs: HTMLElement;
+  readonly #bytes: number;
+  /** whether the costs tell the time */
+  timed = false;
+
+  /** @param said shows why a job did not start */
+  constructor(app: App, { model, bytes }: Mission, job: Job, said: HTMLElement) {
+    this.#app = app;
+    this.#job = job;
+    this.#bytes = bytes;
+    this.#costs = h("p", { class: "about", id: uid("mission-costs") }, "\u00a0");
+    const attributes = { type: "button", class: "secondary large", "aria-describedby": this.#costs.id };
+    this.button = h("button", attributes, `Train ${model} on GSM8K`);
+    this.button.addEventListener("click", async () => {
+      this.button.disabled = true;
+      try {
+        await begin(app, job);
+      } catch (error) {
+        fill(said, problemLine("error", problemOf(error)));
+        this.button.disabled = false;
+      }
+    });
+    this.element = h("div", { class: "offer" }, this.button, this.#costs);
+  }
+
+  /** Asks what it costs here, without any download or measurement. */
+  async look(signal: AbortSignal): Promise<void> {
+    try {
+      for await (const event of this.#app.trainer.forecast(this.#job, { signal, quick: true })) {
+        if (event.type !== "plan" || signal.aborted) continue;
+        fill(this.#costs, costsText(event.plan));
+        this.timed = event.plan.time !== null;
+      }
+    } catch {
+      // the forecast below tells why
+      fill(this.#costs, `School mathematics by reward; the model is downloaded first, ${formatFileSize(this.#bytes)}.`);
+    }
+  }
 }
 
 /** Bytes of a parameter in 16 bits. */
@@ -77,7 +109,8 @@ function recipesLine(app: App, presets: readonly Preset[]): HTMLElement {
   const options = [["", "Choose a recipe …"] as const, ...published.map(({ id, name }) => [id, name] as const)];
   const list = select(options, "", (id) => {
     const chosen = published.find((preset) => preset.id === id);
-    show(chosen?.id === "published-gsm8k-grpo-0.5b" ? missionDraft(presets) : chosen ? publishedDraft(chosen) : null);
+    const whole = MISSIONS.find(({ preset }) => preset === id);
+    show(whole ? missionDraft(presets, whole) : chosen ? publishedDraft(chosen) : null);
   });
   return labelled("Or look at a published recipe", list);
 }

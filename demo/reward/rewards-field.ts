@@ -1,11 +1,11 @@
-import type { DataSource, FormField } from "../../src/client/types.ts";
+import type { FormField } from "../../src/client/types.ts";
 import { REWARD_ABOUTS } from "../../src/rewards/about.ts";
 import type { App } from "../app.ts";
 import { type Child, fill, h, uid } from "../dom.ts";
-import { labelled } from "../parts/choice.ts";
 import type { FieldControl } from "../parts/recipe-field.ts";
-import { DEFAULT_JUDGE, judgeKey, setJudgeKey } from "./judge-key.ts";
+import { judgePart } from "./judge-part.ts";
 import { entryOf, partsOf, shelf } from "./shelf.ts";
+import type { RewardValues } from "./values.ts";
 
 /** The recipe options that this control shows; the form's list of all options leaves them out. */
 export const REWARD_FIELDS: readonly string[] = [
@@ -15,15 +15,6 @@ export const REWARD_FIELDS: readonly string[] = [
   "judge_model",
   "judge_prompt",
 ];
-
-/** The recipe's form behind the control. */
-interface RewardValues {
-  get(name: string): unknown;
-  /** undefined restores the default */
-  set(name: string, value: unknown): void;
-  /** `data`: the rows to try a reward on; `recipe`: null while it has an error */
-  form: { data: DataSource | null; recipe: Record<string, unknown> | null };
-}
 
 /** An entry of `reward_funcs` with its weight. */
 interface Weighted {
@@ -149,7 +140,7 @@ class RewardsField implements FieldControl {
       h("label", { class: "weight" }, h("span", {}, "Weight"), this.#weight(name, weight, i)),
       change,
       remove,
-      entry === "judge" && judgePart(this.#values),
+      entry === "judge" && judgePart(this.#app, this.#values),
     );
   }
 
@@ -213,46 +204,4 @@ function aboutOf(entry: string): Child[] {
   const known = REWARD_ABOUTS.find(({ names }) => names.includes(entry));
   if (!known) return [h("span", { class: "wrong" }, "no function of this name")];
   return known.about.split("`").map((part, i) => (i % 2 === 1 ? h("code", {}, part) : part));
-}
-
-/** The judge's endpoint, model, prompt and key. */
-function judgePart(values: RewardValues): HTMLElement {
-  const text = (name: string) => String(values.get(name) ?? "");
-  const url = h("input", { type: "text", value: text("judge_url"), placeholder: DEFAULT_JUDGE, inputmode: "url" });
-  const model = h("input", {
-    type: "text",
-    value: text("judge_model"),
-    placeholder: "gpt-4o-mini",
-    autocomplete: "off",
-  });
-  const prompt = h("textarea", {
-    rows: 4,
-    placeholder: "Judge how well {completion} answers {prompt}. End with a line Score: N.",
-  });
-  prompt.value = text("judge_prompt");
-  const address = () => url.value.trim() || DEFAULT_JUDGE;
-  const key = h("input", { type: "password", value: judgeKey(address()), autocomplete: "off", spellcheck: "false" });
-  const tie = (control: HTMLInputElement | HTMLTextAreaElement, name: string) =>
-    control.addEventListener("input", () => values.set(name, control.value.trim() || undefined));
-  tie(url, "judge_url");
-  tie(model, "judge_model");
-  tie(prompt, "judge_prompt");
-  key.addEventListener("input", () => setJudgeKey(address(), key.value.trim()));
-  url.addEventListener("change", () => (key.value = judgeKey(address())));
-  return h(
-    "div",
-    { class: "judge fields" },
-    labelled(
-      "Endpoint",
-      url,
-      "OpenAI-compatible, up to /v1. It gets the prompts and completions, and must allow this page (CORS).",
-    ),
-    labelled("Model that grades", model),
-    labelled("Key", key, "Kept in memory until the tab closes, and sent to this endpoint only."),
-    labelled(
-      "Prompt",
-      prompt,
-      "With {prompt}, {completion}, {score_min}, {score_max} and any column such as {answer}. Empty: Qwench's own.",
-    ),
-  );
 }

@@ -2,7 +2,7 @@ import type { Preset } from "../../src/client/types.ts";
 import type { App, DeviceState } from "../app.ts";
 import { fill, h } from "../dom.ts";
 import { EMBEDDED_PROBLEMS, embeddedJob } from "../jobs.ts";
-import { mission } from "../mission/mission.ts";
+import { missions } from "../mission/mission.ts";
 import { problemLine } from "../parts/notice.ts";
 import { problemOf, webgpuAdvice } from "../problems.ts";
 import { begin } from "./begin.ts";
@@ -38,7 +38,7 @@ export function hero(app: App, signal: AbortSignal, presets: readonly Preset[]):
       ),
       button,
       said,
-      mission(app, signal, presets),
+      missions(app, signal, presets),
     ),
     story(),
   );

@@ -245,9 +245,11 @@ function summaryOf(app: App, signal: AbortSignal, draft: Draft, recipes: RecipeF
   };
   const bar = trainBar(() => void start());
   const plan = forecast(app, signal, {
-    shown: bar.show,
+    shown(state) {
+      bar.show(state);
+      if (state.state === "ready" && state.what === null && state.plan.time) app.measured.value++;
+    },
     ready(made) {
-      if (made?.time && app.measured.value === 0) app.measured.value++;
       planned = made && typeof job !== "string" ? { job, plan: made } : null;
       train.disabled = planned === null || app.device.value.state !== "ready";
       bar.enable(!train.disabled);

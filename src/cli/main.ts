@@ -222,7 +222,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
       {
         name: "measure",
         type: "boolean",
-        help: "Measure an adapter on the CPU too for the time forecast, once; a GPU is measured anyway, in seconds.",
+        help: "Measure an adapter on the CPU for the time forecast, once, however long its kernels take to compile. A GPU, and a CPU whose driver kept the kernels, are measured anyway, in 3 s.",
       },
     ],
     run: runPlan,

@@ -48,4 +48,23 @@ export interface JudgeAccess {
   key: string;
 }
 
+/** One completion for a judge. */
+export interface JudgeQuestion {
+  prompt: Turn;
+  completion: Turn;
+  /** the row's other columns, which the judge's prompt may name */
+  columns: Readonly<Record<string, unknown>>;
+}
+
+/** What a judge says about a completion. */
+export interface JudgeTrial {
+  /** from 0 to 1 */
+  reward: number;
+  /** what it wrote */
+  reply: string;
+  seconds: number;
+  /** tokens of question and answer that it counted */
+  tokens: number;
+}
+
 export type { ModuleExport, Turn };

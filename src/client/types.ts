@@ -6,7 +6,7 @@ import type { LogRecord } from "../train/metrics.ts";
 import type { ChatEvent, ChatRequest, RunCheckpoint } from "./chat.ts";
 import type { DocumentTrainer } from "./document-types.ts";
 import type { ForecastEvent, JobPlan, PhasePlan } from "./plan.ts";
-import type { JudgeAccess, RewardRows, RewardSource } from "./rewards.ts";
+import type { JudgeAccess, JudgeQuestion, JudgeTrial, RewardRows, RewardSource } from "./rewards.ts";
 import type { ModelSource, Stream } from "./sources.ts";
 
 export type * from "./document-types.ts";
@@ -262,6 +262,17 @@ export interface Trainer {
     fetch(url: string): Promise<File>;
     /** The first rows as the reward functions of GRPO get them. @param recipe of the phase: its system prompt is added */
     rewardRows(source: DataSource, recipe: Record<string, unknown>, count: number): Promise<RewardRows>;
+    /**
+     * Asks a judge about one completion, as a run would.
+     *
+     * @param fields the recipe's fields about its judge
+     * @param question.judge the key, if the endpoint needs one: it is used for this request only
+     * @throws {NetworkError} the judge cannot be reached, or refuses
+     */
+    tryJudge(
+      fields: Record<string, unknown>,
+      question: JudgeQuestion & { judge?: JudgeAccess | null },
+    ): Promise<JudgeTrial>;
   };
   documents: DocumentTrainer;
   storage: {

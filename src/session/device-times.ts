@@ -1,6 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
 import type { ModelConfig } from "../model/config.ts";
-import type { DeviceRates, WidthRates } from "../train/forecast/rates.ts";
+import type { DeviceRates } from "../train/forecast/rates.ts";
 import { knowsWidth, measureRates, widthOf } from "./measure.ts";
 import type { EarlierRun } from "./time-forecast.ts";
 import type { TuningStore } from "./tune.ts";
@@ -13,7 +13,7 @@ export interface DeviceTimes {
 }
 
 /** Changes with what is measured or stored: measurements of another version are taken again. */
-const VERSION = 1;
+const VERSION = 2;
 /** Earlier runs that are kept for an adapter. */
 const KEPT = 64;
 
@@ -35,9 +35,10 @@ export async function recallTimes({ adapterName }: Pick<Gpu, "adapterName">, sto
 }
 
 /**
- * Measures this adapter for a model of this width, unless that was done before, and stores the result. Takes about 3 seconds on a
- * GPU; a software adapter also compiles the kernels, which takes longer.
+ * Measures this adapter for a model of this width, unless that was done before, and stores the result. Takes about 3 seconds,
+ * and on a software adapter the time to compile kernels, which a run of the embedded model then finds compiled.
  *
+ * @returns what was known before, if compiling took longer than `compileWithin`
  * @throws {AbortError} the signal was aborted
  */
 export async function measureTimes(
@@ -48,7 +49,8 @@ export async function measureTimes(
 ): Promise<DeviceTimes> {
   const known = await recallTimes(gpu, store);
   if (knowsWidth(known.rates, config)) return known;
-  const made: WidthRates = await measureRates(gpu, widthOf(gpu, config), options);
+  const made = await measureRates(gpu, widthOf(gpu, config), options);
+  if (!made) return known;
   const times = { ...known, rates: [...known.rates, made] };
   await write(gpu, store, times);
   return times;

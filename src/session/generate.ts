@@ -6,6 +6,8 @@ import { StopStrings } from "../data/stop-strings.ts";
 import { TextStream } from "../data/text-stream.ts";
 import type { Tokenizer } from "../data/tokenizer.ts";
 import { DataError, MemoryError, NotFoundError } from "../errors.ts";
+import type { ActivationStorage } from "../gpu/context.ts";
+import type { Gpu } from "../gpu/device.ts";
 import { fakeGpu } from "../gpu/fake-device.ts";
 import type { Kernel } from "../gpu/program.ts";
 import { type Checkpoint, readJson } from "../io/checkpoint.ts";
@@ -33,6 +35,8 @@ export { type GenerationDefaults, samplingOf } from "../model/generate/config.ts
 export interface TextSources extends RunSources {
   dtype?: LoadDType;
   quantization?: Quantization | null;
+  /** keep keys and values as bf16, as training with `bf16` does; default: f32 */
+  bf16?: boolean;
   /** load the vision tower too, for prompts with images */
   vision?: boolean;
   /** expected number of responses generated together, if more than one */
@@ -83,6 +87,7 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const eos_token_ids = eosIds(tokenizer, chat_template, config.vocab_size, folder.path);
   const lora = adapter ? (await openAdapterFor(config, adapter, checkpoint)).lora : null;
   const dtypeOf = weightDTypes(gpu, config, checkpoint, sources);
+  const stored = storeText(gpu, sources);
   const fake = fakeGpu(gpu);
   buildModel(fake, config, "none", dtypeOf);
   if (available !== null && fake.pool.ledger.peak > available) {
@@ -93,19 +98,25 @@ export async function prepareText(sources: TextSources): Promise<PreparedText> {
   const kernels = async () => {
     const fake = fakeGpu(gpu);
     const { model } = buildModel(fake, shallow(config), lora ? { lora } : "none", dtypeOf);
-    const slots = slotsFor({ config }, sources.together ?? 1, FORESEEN.max_new_tokens);
+    const slots = slotsFor({ config }, sources.together ?? 1, FORESEEN.max_new_tokens, stored);
     await recordGeneration(model, { ...samplingOf(defaults, {}), ...FORESEEN, slots });
     return fake.programs.kernels;
   };
   return { config, checkpoint, tokenizer, chat_template, eos_token_ids, defaults, kernels };
 }
 
+/** Sets how a device writes text: products in f32, keys and values as asked. */
+function storeText(gpu: Gpu, { bf16 = false }: Pick<TextSources, "bf16">): ActivationStorage {
+  gpu.precision = "highest"; // matmul_precision is an option of training
+  gpu.activations = bf16 ? "bf16" : "f32";
+  return gpu.activations;
+}
+
 /** Loads the weights of a prepared model, and switches its adapter on. */
 export async function loadText(prepared: PreparedText, sources: TextSources): Promise<TextModel> {
   const { gpu, adapter: folder, dtype, quantization, vision, signal, onProgress } = sources;
   const report = (done: number, total: number) => onProgress?.("weights", done, total);
-  gpu.precision = "highest"; // matmul_precision and bf16 are options of training
-  gpu.activations = "f32";
+  storeText(gpu, sources);
   const load = () => loadModel(gpu, prepared.checkpoint, { dtype, quantization, vision, signal, onProgress: report });
   const model = await compiling(gpu, await prepared.kernels(), load, onProgress);
   const adapter = folder ? await loadAdapter(model, folder, prepared.checkpoint) : null;
@@ -224,7 +235,7 @@ export async function* respond(
   const events = generateStream(model, requests, {
     ...options,
     eos_token_ids,
-    slots: slots ?? slotsFor(model, requests.length, longest),
+    slots: slots ?? slotsFor(model, requests.length, longest, model.gpu.activations),
     stop: (ids, request) => {
       const stream = streams[request];
       const cut = watches?.[request].check(ids) ?? null;

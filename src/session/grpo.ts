@@ -72,6 +72,7 @@ export async function prepareGrpo(recipe: GrpoRecipe, sources: GrpoSources): Pro
       : [];
   const notes = [
     ...base.notes,
+    ...(images?.notes ?? []),
     ...train.notes,
     ...(held?.notes ?? []).map((note) => `evaluation: ${note}`),
     ...dropped(train.dropped, "training"),

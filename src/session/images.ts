@@ -13,6 +13,7 @@ import type { ModelConfig } from "../model/config.ts";
 import type { Transformer } from "../model/transformer.ts";
 import { type BatchImages, joinImages, type SeenImages } from "../model/vision/images.ts";
 import type { ImageGrid } from "../model/vision/places.ts";
+import { formatBytes } from "../text/bytes.ts";
 import { isObject } from "../text/json.ts";
 
 /** How a surface reads images. */
@@ -25,8 +26,10 @@ export interface ImageAccess {
    * @throws {NotFoundError} no such file
    */
   read(address: string, from: string): Promise<Uint8Array>;
-  /** where features are kept between runs; null: nowhere */
+  /** where features are kept between runs, and images that rows hold themselves; null: nowhere */
   cache: Folder | null;
+  /** bytes of images that rows hold themselves (Parquet, data URLs) and that stay in memory; more go to the cache; default 256 MiB */
+  holds?: number;
 }
 
 /**
@@ -44,12 +47,18 @@ const PROCESSOR_FILE = "preprocessor_config.json";
 const WHOLE_FILE = "processor_config.json";
 /** Features or patches kept in memory, in bytes; more are read from the cache or the image again. */
 const MEMORY_BYTES = 512 << 20;
+/** The default of `holds`. */
+const HELD_BYTES = 256 << 20;
 /** Changes with the meaning of the files in the cache. */
 const VERSION = 1;
 
+const yes = () => true;
+const no = () => false;
+
 /** Where an image can be read again. */
 interface Place {
-  value: ImageValue;
+  /** `cached`: a file of the cache */
+  value: ImageValue | { cached: string };
   /** names it in errors */
   what: string;
   /** the file of its row */
@@ -68,6 +77,8 @@ export class Images {
   /** features, and patches for a trained tower; the most recently used last */
   private readonly known = new Map<string, Float32Array>();
   private bytes = 0;
+  /** bytes in `places` */
+  private held = 0;
   private keeps = true;
   private weights: string | null = null;
 
@@ -126,10 +137,7 @@ export class Images {
     if (name && this.keeps && !(await cache.exists(name))) {
       // a full disk must not end a run that needs no cache
       const written = cache.write(name, new Uint8Array(made.buffer, made.byteOffset, made.byteLength));
-      this.keeps = await written.then(
-        () => true,
-        () => false,
-      );
+      this.keeps = await written.then(yes, no);
     }
     this.remember(`${image.key}${adapter}`, made);
     return made;
@@ -182,13 +190,43 @@ export class Images {
     }
     const grid = [1, size.height / patch_size, size.width / patch_size] as const;
     const key = new Sha256().update(bytes).hex();
-    this.places.set(key, place);
+    if (!this.places.has(key)) this.places.set(key, await this.hold(place, key, bytes));
     if (!this.largest || grid[1] * grid[2] > this.largest[1] * this.largest[2]) this.largest = grid;
     return { key, grid, tokens: (grid[1] * grid[2]) / merge_size ** 2 };
   }
 
+  /** Where an image is read again: its file, this memory up to a limit, then the cache. */
+  private async hold(place: Place, key: string, bytes: Uint8Array): Promise<Place> {
+    const { value } = place;
+    if ("address" in value && !value.address.startsWith("data:")) return place;
+    const { cache, holds = HELD_BYTES } = this.access;
+    if (cache && this.keeps && this.held + bytes.length > holds) {
+      const cached = `${key}.image`;
+      // a full disk must not end a run that memory may be enough for
+      const kept = (await cache.exists(cached)) && (await cache.open(cached)).size === bytes.length;
+      const there = kept || (await cache.write(cached, bytes).then(yes, no));
+      if (there) return { ...place, value: { cached } };
+      this.keeps = false;
+    }
+    this.held += bytes.length;
+    return { ...place, value: { bytes } };
+  }
+
+  /** What the user should know about the images that rows hold themselves. */
+  get notes(): string[] {
+    const { holds = HELD_BYTES } = this.access;
+    if (this.held <= holds) return [];
+    return [
+      `the rows hold ${formatBytes(this.held)} of images, which stay in this machine's memory: there is no cache for them. Files and http(s) addresses are read again when a step needs them`,
+    ];
+  }
+
   private async read({ value, what, from }: Place): Promise<Uint8Array> {
     if ("bytes" in value) return value.bytes;
+    if ("cached" in value) {
+      const source = await this.access.cache!.open(value.cached);
+      return source.read(0, source.size);
+    }
     if (value.address.startsWith("data:")) return dataUrl(value.address, what);
     try {
       return await this.access.read(value.address, from);

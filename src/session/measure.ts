@@ -1,4 +1,6 @@
 import type { Gpu } from "../gpu/device.ts";
+import { fakeGpu } from "../gpu/fake-device.ts";
+import type { Kernel } from "../gpu/program.ts";
 import { buildModel } from "../model/build.ts";
 import { type ModelConfig, parseModelConfig } from "../model/config.ts";
 import { storedDType } from "../model/files/load.ts";
@@ -13,7 +15,7 @@ import {
   type WidthRates,
 } from "../train/forecast/rates.ts";
 import { worstBatch } from "../train/forecast/sft.ts";
-import { layersOfPass, operationsOf, type Pass, type WorkModel } from "../train/forecast/work.ts";
+import { layersOfPass, type Pass, type WorkModel, workOfPass } from "../train/forecast/work.ts";
 import { Optimizer } from "../train/optimizer.ts";
 import { sftStep } from "../train/sft/step.ts";
 import { loraOf } from "./open.ts";
@@ -25,14 +27,20 @@ const MODELS = {
   wide: { hidden: 896, inner: 4864, layers: 1, heads: 14, vocab: 4096, tokens: [48, 192, 768], slots: [4, 24] },
 } as const;
 
+/** The widths that a GPU is measured at. */
+export const WIDTHS = Object.values(MODELS).map(({ hidden: hidden_size }) => ({ hidden_size }));
+
 /** Widths between which a model is nearer to the wide one. */
 const WIDE_FROM = 320;
 /** Milliseconds that the sizes of one kind of pass may take; the first two sizes are always measured. */
 const BUDGET_MS = 500;
-/** Repetitions of a pass: the fastest counts, because other work can only delay it. */
+/** Repetitions of a pass within that time, at least one: the fastest counts, because other work can only delay it. */
 const TIMES = 3;
-/** Tokens that one block decodes. */
-const BLOCK = 16;
+/** Tokens that one block decodes, and blocks: the first has the prompts' pass before it and does not count. */
+const BLOCK = 8;
+const BLOCKS = 3;
+/** Seconds to compile a kernel, if all of them were compiled before. */
+const USUAL_COMPILE = 0.05;
 
 /** The model to measure for a model of this width. On a software adapter, the kernels of a wide one take minutes to compile. */
 export function widthOf(
@@ -48,48 +56,84 @@ export function knowsWidth(rates: DeviceRates, config: Pick<ModelConfig, "hidden
   return rates.some(({ hidden, everyWidth }) => everyWidth || hidden === needed);
 }
 
+/** How a measurement is stopped and followed. */
+export interface MeasureOptions {
+  signal?: AbortSignal;
+  /** milliseconds for compiling kernels, after which the measurement is given up; default: no limit */
+  compileWithin?: number;
+  onProgress?: (done: number, total: number, what: "compiling kernels" | "measuring") => void;
+}
+
 /**
- * Measures an adapter in a few seconds, for time forecasts: products, blocks both ways and decoding passes of a small model
- * without weights. Its kernels are compiled first, which also tells how long one takes to compile.
+ * Measures an adapter in about 3 seconds, for time forecasts: steps, forward passes and decoding passes of a small model
+ * without weights. Its kernels are compiled first, several at once, which also tells how long one takes to compile. A run of the
+ * embedded model needs every one of them.
  *
+ * @returns null if compiling took longer than it may
  * @throws {AbortError} the signal was aborted
  */
 export async function measureRates(
   gpu: Gpu,
   width: keyof typeof MODELS,
-  { signal, onProgress }: { signal?: AbortSignal; onProgress?: (done: number, total: number) => void } = {},
-): Promise<WidthRates> {
+  { signal, compileWithin, onProgress }: MeasureOptions = {},
+): Promise<WidthRates | null> {
   const { hidden, tokens, slots } = MODELS[width];
   const probe = new Probe(gpu, width);
-  const known = gpu.programs.size;
-  let done = 0;
-  const total = 3;
-  const tell = () => {
-    signal?.throwIfAborted();
-    onProgress?.(done++, total);
-  };
   try {
+    const kernel = await compiled(gpu, await kernelsOf(gpu, width), { signal, compileWithin, onProgress });
+    if (kernel === null) return null;
     const kinds = [
       { sizes: tokens, pass: (size: number) => probe.train(size) },
       { sizes: tokens, pass: (size: number) => probe.forward(size) },
       { sizes: slots, pass: (size: number) => probe.decode(size) },
     ];
     const rates: PassRate[] = [];
-    let compiling = 0;
     for (const { sizes, pass } of kinds) {
-      tell();
-      const first = performance.now();
-      await pass(sizes[0]); // compiles
-      compiling += performance.now() - first;
+      signal?.throwIfAborted();
+      onProgress?.(rates.length, kinds.length, "measuring");
+      await pass(sizes[0]); // allocates
       rates.push(fitRate(await timed(sizes, pass, signal)));
     }
     const [train, forward, decode] = rates;
-    const kernel = compiling / 1000 / Math.max(1, gpu.programs.size - known);
     return { hidden, train, forward, decode, kernel, everyWidth: gpu.profile.kind !== "gpu" };
   } finally {
     await gpu.settle().catch(() => {});
     await gpu.clear();
   }
+}
+
+/** The kernels of all passes, found on a device that computes nothing. */
+async function kernelsOf(gpu: Gpu, width: keyof typeof MODELS): Promise<Kernel[]> {
+  const { tokens, slots } = MODELS[width];
+  const fake = fakeGpu(gpu);
+  const probe = new Probe(fake, width);
+  for (const size of tokens) {
+    await probe.train(size);
+    await probe.forward(size);
+  }
+  for (const size of slots) await probe.decode(size);
+  return fake.programs.kernels;
+}
+
+/** Compiles kernels. @returns seconds for one; null: it took longer than it may */
+async function compiled(
+  gpu: Gpu,
+  kernels: readonly Kernel[],
+  { signal, compileWithin, onProgress }: MeasureOptions,
+): Promise<number | null> {
+  const missing = kernels.filter((kernel) => !gpu.programs.has(kernel)).length;
+  const late = new AbortController();
+  const timer = compileWithin === undefined ? undefined : setTimeout(() => late.abort(), compileWithin);
+  const began = performance.now();
+  try {
+    const ends = AbortSignal.any([late.signal, ...(signal ? [signal] : [])]);
+    await gpu.prepare(kernels, ends, (done, total) => onProgress?.(done, total, "compiling kernels"));
+  } finally {
+    clearTimeout(timer);
+  }
+  signal?.throwIfAborted();
+  if (late.signal.aborted) return null;
+  return missing > 0 ? (performance.now() - began) / 1000 / missing : USUAL_COMPILE;
 }
 
 /** The fastest of some repetitions for each size, within the budget. */
@@ -103,7 +147,7 @@ async function timed(
   for (const size of sizes) {
     if (found.length >= 2 && performance.now() > end) break;
     let best: MeasuredPass | null = null;
-    for (let i = 0; i < TIMES; i++) {
+    for (let i = 0; i < TIMES && (best === null || performance.now() < end); i++) {
       signal?.throwIfAborted();
       const now = await pass(size);
       if (!best || now.seconds < best.seconds) best = now;
@@ -185,7 +229,7 @@ class Probe {
       this.model,
       Array.from({ length: slots }, (_, sequence) => ({ prompt_ids: new Array<number>(prompt).fill(1), sequence })),
       {
-        max_new_tokens: 3 * BLOCK,
+        max_new_tokens: BLOCKS * BLOCK,
         eos_token_ids: [],
         seed: 0,
         slots,
@@ -201,7 +245,8 @@ class Probe {
       },
     );
     const seconds = (blocks[blocks.length - 1] - blocks[0]) / 1000 / (BLOCK * (blocks.length - 1));
-    return this.measured({ kind: "decode", tokens: slots, context: prompt + 2 * BLOCK, rows: slots }, seconds);
+    const context = prompt + ((BLOCKS + 1) / 2) * BLOCK;
+    return this.measured({ kind: "decode", tokens: slots, context, rows: slots }, seconds);
   }
 
   private async took(run: () => Promise<unknown>, pass: Omit<Pass, "count">): Promise<MeasuredPass> {
@@ -211,6 +256,6 @@ class Probe {
   }
 
   private measured(pass: Omit<Pass, "count">, seconds: number): MeasuredPass {
-    return { layers: layersOfPass(this.work, pass), operations: operationsOf(this.work, pass), seconds };
+    return { layers: layersOfPass(this.work, pass), operations: workOfPass(this.work, pass), seconds };
   }
 }

@@ -9,21 +9,24 @@ import type { NamedReward } from "../rewards/reward.ts";
 /** Columns of the completions table. A reward function may not have one of these names. */
 const COMPLETION_COLUMNS: readonly string[] = ["step", "prompt", "completion", "advantage", "finish_reason", "length"];
 
+/** How to reach a judge. */
+export interface JudgePlatform {
+  key: string | null;
+  fetch: typeof fetch;
+  /** wait before retrying a judge */
+  backoff_ms: number;
+  /** how messages name its address and key; default: the recipe's field and the environment variable */
+  names?: EndpointNames;
+  /** @param path `judge_cache` */
+  openCache(path: string): JudgeCache;
+}
+
 /** What a command line or a page provides for rewards. */
 export interface RewardPlatform {
   /** threads that run Python */
   openCodePool(limits: Partial<CodeLimits>): CodePool;
-  /** how to reach a judge; absent: judges are unavailable here */
-  judge?: {
-    key: string | null;
-    fetch: typeof fetch;
-    /** wait before retrying a judge */
-    backoff_ms: number;
-    /** how messages name its address and key; default: the recipe's field and the environment variable */
-    names?: EndpointNames;
-    /** @param path `judge_cache` */
-    openCache(path: string): JudgeCache;
-  };
+  /** absent: judges are unavailable here */
+  judge?: JudgePlatform;
   /** loads reward functions from the user's modules; absent: a recipe can only name registered functions */
   modules?: RewardModules;
 }

@@ -1,5 +1,6 @@
 import type { Folder } from "../io/storage.ts";
-import { type Method, methods } from "../recipe/recipe.ts";
+import { type Method, methods, type SftRecipe } from "../recipe/recipe.ts";
+import { parseRecipeYaml } from "../recipe/yaml.ts";
 import { parseBoundedJson } from "../text/bounded-json.ts";
 import { isObject } from "../text/json.ts";
 
@@ -57,6 +58,18 @@ export async function readRunFile(folder: Folder): Promise<RunFacts | null> {
     return factsOf(parseBoundedJson(await folder.readText(runFile)));
   } catch {
     return null; // a folder from elsewhere
+  }
+}
+
+/** Whether the run that wrote a folder stored keys and values as bf16; null: the folder does not tell. */
+export async function bf16OfRun(folder: Folder): Promise<boolean | null> {
+  const facts = await readRunFile(folder);
+  if (!facts) return null;
+  try {
+    const { recipe } = parseRecipeYaml(facts.recipe, runFile, facts.method);
+    return (recipe as SftRecipe).bf16;
+  } catch {
+    return null; // of another version
   }
 }
 

@@ -96,7 +96,7 @@ export async function prepareSft(recipe: SftRecipe, sources: SftSources): Promis
     batches,
     forecast,
     kernels,
-    notes: [...base.notes, ...warnings],
+    notes: [...base.notes, ...(images?.notes ?? []), ...warnings],
   };
 }
 

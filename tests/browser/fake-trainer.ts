@@ -23,9 +23,11 @@ import {
   QuotaError,
   UnsupportedError,
 } from "../../src/errors.ts";
+import { tryJudge } from "../../workers/session/judge-trial.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
 import published from "../../workers/session/published.json" with { type: "json" };
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
+import { judgePlatform } from "../../workers/session/reward-platform.ts";
 import { rewardRows } from "../../workers/session/reward-rows.ts";
 import { fakeDocuments } from "./fake-documents.ts";
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
@@ -109,6 +111,7 @@ export function createTrainer(): Trainer {
       },
       fetch: async (url) => new File(['{"messages": []}\n'], url.split("/").at(-1)!),
       rewardRows: async (_source, recipe, count) => rewardRows(fakeRows(), recipe, count),
+      tryJudge: (fields, { judge, ...question }) => tryJudge(fields, question, judgePlatform(judge?.key ?? null)),
     },
     documents: fakeDocuments(stepTime, fake === "network" ? "Cannot ask the endpoint: Failed to fetch" : null),
     storage: {

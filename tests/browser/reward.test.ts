@@ -175,3 +175,43 @@ test("rewards that misbehave are contained, named, and end in time", async () =>
   await write(page, "export const fine = (p, completions) => completions.map(() => 1);\n");
   expect(await attempt(page, "Try on 8 rows")).toMatch(/^8 completions scored/);
 });
+
+test("a judge is tried from the form: the score and its reply, or what to do; the key goes to its address only", async () => {
+  const page = await web.open(`${site.url}?step=5&seed#/`);
+  await page.waitForSelector("main h1");
+  await (await page.waitForSelector("select[aria-label='Add a reward']"))!.select("judge");
+  const type = async (label: string, text: string) =>
+    (await page.waitForSelector(`.judge ::-p-aria([name="${label}"])`))!.type(text);
+  await type("Endpoint", "http://judge.test/v1");
+  await type("Key", "sk-1");
+  await page.evaluate(() => {
+    const asked: { url: string; key: string | null; body: unknown }[] = [];
+    const plain = fetch;
+    const answer = (input: RequestInfo | URL, init?: RequestInit) => {
+      const url = String(input);
+      if (!url.startsWith("http://judge.test")) return plain(input, init);
+      asked.push({ url, key: new Headers(init?.headers).get("authorization"), body: JSON.parse(String(init?.body)) });
+      if (asked.length === 1) return Promise.reject(new TypeError("Failed to fetch"));
+      const choices = [{ message: { content: "Right and short. Score: 9" } }];
+      return Promise.resolve(Response.json({ choices, usage: { prompt_tokens: 90, completion_tokens: 9 } }));
+    };
+    Object.assign(globalThis, { asked, fetch: answer });
+  });
+  const verdict = async (): Promise<string> => {
+    await press(page, "Try it");
+    const said = await page.waitForFunction(() => {
+      const text = document.querySelector(".judge-said")!.textContent!;
+      return text !== "" && !text.startsWith("Asking") && text;
+    });
+    return (await said.jsonValue()) as string;
+  };
+  expect(await verdict()).toMatch(/The judge gave no score\. .*needs judge_model/);
+  await type("Model that grades", "grader");
+  expect(await verdict()).toMatch(/the connection failed.* allows requests from http:.*\(CORS\)/);
+  expect(await verdict()).toMatch(/It works: the reward is 0\.9 .*Right and short\. Score: 9.*99 tokens/s);
+  const asked = await page.evaluate(() => (globalThis as unknown as { asked: { url: string; key: string }[] }).asked);
+  expect(asked.map(({ url, key }) => [url, key])).toEqual(
+    Array(2).fill(["http://judge.test/v1/chat/completions", "Bearer sk-1"]),
+  );
+  expect(await page.evaluate(() => JSON.stringify({ ...localStorage, ...sessionStorage }))).not.toContain("sk-1");
+});

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
-import { missionJob } from "../../demo/mission/job.ts";
+import { MISSIONS, missionJob } from "../../demo/mission/job.ts";
 import { FILE, pageRecipes } from "../../scripts/page-recipes.ts";
 import type { Job, Preset } from "../../src/client/types.ts";
 import { PRESETS } from "../../workers/session/presets.ts";
@@ -27,6 +27,15 @@ test("the mission: a job whose phases share the adapter's shape, the system prom
   });
   expect(grpo.recipe.system_prompt).toBe(sft.recipe.system_prompt);
   expect(grpo.recipe).toMatchObject({ lora_alpha: 64, dataset_format: "gsm8k", num_generations: 16 });
+});
+
+test("the mission of Qwen3.5-0.8B teaches the form without thinking, as its rewards ask for it", () => {
+  const job = missionJob([...PRESETS, ...published], MISSIONS[1])!;
+  expect(job).toMatchObject({ name: "Qwen3.5-0.8B on GSM8K", model: { kind: "hub", id: "Qwen/Qwen3.5-0.8B" } });
+  const [sft, grpo] = [phaseRecipe(job, 0), phaseRecipe(job, 1)];
+  expect(sft.recipe.chat_template_kwargs).toEqual({ enable_thinking: false });
+  expect(grpo.recipe).toMatchObject({ chat_template_kwargs: { enable_thinking: false }, lora_alpha: 64 });
+  expect(grpo.recipe.system_prompt).toBe(sft.recipe.system_prompt);
 });
 
 test("GSM8K's rows of the hub are read in the published form, unless the recipe or a column mapping says otherwise", async () => {

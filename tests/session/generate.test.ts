@@ -12,6 +12,7 @@ import {
   type TextModel,
   type TextResponse,
 } from "../../src/session/generate.ts";
+import { beginRunFile, bf16OfRun, type RunFacts } from "../../src/session/run-file.ts";
 import { tinyTokenizerFiles } from "../data/fixtures.ts";
 import { useGpu } from "../kernels/harness.ts";
 import { TEXT_SPEC, writeRandomAdapter, writeTextModel } from "./text-fixtures.ts";
@@ -198,6 +199,42 @@ describe("prompts", () => {
     );
     expect(promptOf(plain, source({ prompt: "hi" }), { raw: true }).prompt_ids.length).toBe(2);
     expect(() => conversationIds(plain, [])).toThrow("the model has no chat template");
+  });
+});
+
+describe("the setting bf16", () => {
+  const facts = (recipe: string): RunFacts => ({
+    ...{ version: 1, method: "sft", model: "m", data: "d", recipe, max_steps: 1, device: "gpu" },
+    ...{ began: "2026-01-01T00:00:00.000Z", ended: null, status: "running", problem: null },
+  });
+
+  it("keeps keys and values as bf16, which halves their memory, and is f32 otherwise", async () => {
+    const model = await writeTextModel();
+    const peakWith = async (bf16: boolean) => {
+      const gpu = device().again();
+      const sources = { gpu, model, bf16 };
+      const made = await loadText(await prepareText(sources), sources);
+      expect(gpu.activations).toBe(bf16 ? "bf16" : "f32");
+      let said = 0;
+      for await (const event of respond(made, prompts("one"), { ...OPTIONS, temperature: 0 }))
+        if (event.type === "response") said++;
+      expect(said).toBeGreaterThan(0);
+      const { kv_cache } = gpu.pool.ledger.peakByKind;
+      await gpu.clear();
+      return kv_cache!;
+    };
+    expect(await peakWith(true)).toBeLessThan(0.75 * (await peakWith(false)));
+  });
+
+  it("is that of the run that wrote a folder", async () => {
+    const of = async (recipe: string | null) => {
+      const folder = memoryFolder("run");
+      if (recipe !== null) await beginRunFile(folder, facts(recipe), false);
+      return bf16OfRun(folder);
+    };
+    expect(await of("bf16: true\nlora_r: 8\n")).toBe(true);
+    expect(await of("lora_r: 8\n")).toBe(false);
+    expect([await of(null), await of("no recipe at all: [")]).toEqual([null, null]);
   });
 });
 

@@ -380,3 +380,44 @@ describe("generating from images", () => {
     expect(prompts[0].images!.grids).toEqual([[1, 2, 20]]);
   });
 });
+
+describe("images that rows hold themselves", () => {
+  const url = `data:image/png;base64,${Buffer.from(grey(33, 20, 30)).toString("base64")}`;
+  const [first, second] = [grey(16, 40, 220), grey(24, 40, 120)];
+  const held = numbered([
+    { messages: [{ role: "user", content: "a" }, answer("b")], images: [{ bytes: first, path: null }] },
+    { messages: [{ role: "user", content: "c" }, answer("d")], images: [url] },
+    { messages: [{ role: "user", content: "e" }, answer("f")], images: [{ bytes: second, path: null }] },
+  ]);
+  const openAll = async (images: ImageAccess) => {
+    const { checkpoint, config } = await openModel(await seeingModel());
+    const opened = (await Images.open(images, checkpoint, config))!;
+    const keys: string[] = [];
+    for await (const row of opened.rows(held)) keys.push(row.images![0].key);
+    return { opened, keys };
+  };
+
+  it("stay in memory up to a limit, then go to the cache, and are the same bytes from both", async () => {
+    const cache = memoryFolder("features");
+    const { opened, keys } = await openAll({ ...access(cache).images, holds: first.length });
+    expect((await cache.list()).sort()).toEqual(
+      keys
+        .slice(1)
+        .map((key) => `${key}.image`)
+        .sort(),
+    );
+    expect(opened.notes).toEqual([]);
+    expect(await opened.bytesOf({ key: keys[0] })).toEqual(first);
+    expect(Buffer.from(await opened.bytesOf({ key: keys[1] })).toString("base64")).toBe(url.split(",")[1]);
+    expect(Buffer.from(await opened.bytesOf({ key: keys[2] }))).toEqual(Buffer.from(second));
+  });
+
+  it("stay in memory without a cache, and with a full one, which a note says", async () => {
+    const full = { ...memoryFolder("full"), write: () => Promise.reject(new Error("full")) };
+    for (const cache of [null, full]) {
+      const { opened, keys } = await openAll({ ...access(cache).images, holds: first.length });
+      expect(opened.notes.join()).toMatch(/^the rows hold \d+ B of images, which stay in this machine's memory/);
+      expect(Buffer.from(await opened.bytesOf({ key: keys[2] }))).toEqual(Buffer.from(second));
+    }
+  });
+});

@@ -1,5 +1,7 @@
 import { expect, it } from "vitest";
+import { requestGpu } from "../../src/gpu/device.ts";
 import { parseModelConfig } from "../../src/model/config.ts";
+import { openAdapter } from "../../src/platform/index.ts";
 import { measureTimes } from "../../src/session/device-times.ts";
 import { knowsWidth } from "../../src/session/measure.ts";
 import { useGpu } from "../kernels/harness.ts";
@@ -44,4 +46,16 @@ it("measures an adapter once, frees its memory, keeps the result, and stops when
   let asked = 0;
   expect(await measureTimes(own, store, small, { onProgress: () => asked++ })).toEqual({ rates, runs });
   expect(asked).toBe(0);
+});
+
+it("gives up if compiling takes longer than it may, and keeps nothing", async () => {
+  const { adapter, f16 } = await openAdapter();
+  const fresh = await requestGpu(adapter, { disable: f16 ? [] : ["f16"] }); // has compiled nothing
+  const store = { read: async () => null, write: () => Promise.reject(new Error("nothing was measured")) };
+  const seen: string[] = [];
+  const onProgress = (_done: number, _total: number, what: string) => seen.push(what);
+  expect(await measureTimes(fresh, store, small, { compileWithin: 0, onProgress })).toEqual({ rates: [], runs: [] });
+  expect(seen).not.toContain("measuring");
+  expect(fresh.pool.ledger.allocated).toBe(0);
+  fresh.destroy();
 });

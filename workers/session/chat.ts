@@ -2,9 +2,9 @@ import type { ChatEvent, ChatRequest } from "../../src/client/types.ts";
 import { AbortError } from "../../src/errors.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { answerTo, type ChatImage, fittedPrompt } from "../../src/session/chat.ts";
-import { settingsOf, type TextSources } from "../../src/session/generate.ts";
+import { settingsOf } from "../../src/session/generate.ts";
 import type { GpuHolder } from "./gpu.ts";
-import { type KeptText, openKept } from "./kept-text.ts";
+import { type KeptText, openKept, type TextStorage } from "./kept-text.ts";
 import type { Library } from "./library.ts";
 import { reporting } from "./reporting.ts";
 
@@ -12,8 +12,8 @@ interface ChatInput {
   request: ChatRequest;
   /** name of the run's adapter; null: no adapter */
   adapter: { folder: Folder; name: string } | null;
-  /** dtype of the model's weights on the GPU */
-  storage: Pick<TextSources, "dtype" | "quantization">;
+  /** how the model is kept on the GPU */
+  storage: TextStorage;
   library: Library;
   holder: GpuHolder;
   signal: AbortSignal;

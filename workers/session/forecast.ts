@@ -4,7 +4,7 @@ import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import type { GrpoRecipe, Method, Recipe, SftRecipe } from "../../src/recipe/recipe.ts";
 import { type DeviceTimes, measureTimes, recallTimes } from "../../src/session/device-times.ts";
-import { knowsWidth } from "../../src/session/measure.ts";
+import { knowsWidth, type MeasureOptions, WIDTHS } from "../../src/session/measure.ts";
 import { waysOut } from "../../src/session/quick-forecast.ts";
 import { forecastTime, type TimeInput, timeInputOf } from "../../src/session/time-forecast.ts";
 import type { Training } from "../../src/session/train.ts";
@@ -136,9 +136,16 @@ async function* exactPlans(
   const timed = (from: DeviceTimes) => ({ ...plan, time: timeOf(job, inputs, from) });
   yield { type: "plan", plan: timed(times) };
   const { config } = inputs[0];
-  if (!measures || knowsWidth(times.rates, config)) return;
-  const made = yield* measuring(holder, config, signal);
-  if (made) yield { type: "plan", plan: timed(made) };
+  if (!measures) return;
+  let found = times;
+  // the run's own width first; the page also offers models of the other
+  for (const width of [config, ...WIDTHS]) {
+    if (knowsWidth(found.rates, width)) continue;
+    const made = yield* measuring(holder, width, signal);
+    if (!made) return;
+    found = made;
+    yield { type: "plan", plan: timed(found) };
+  }
 }
 
 /** Reads the rows of a phase, and adds its forecast to the plan. */
@@ -164,7 +171,7 @@ async function* prepared(
 /** Measures the adapter, unless the GPU is in use. A run that begins meanwhile ends the measurement. */
 async function* measuring(
   holder: GpuHolder,
-  config: TimeInput["config"],
+  config: Pick<TimeInput["config"], "hidden_size">,
   signal: AbortSignal,
 ): AsyncGenerator<ForecastEvent, DeviceTimes | null> {
   const stop = new AbortController();
@@ -177,8 +184,13 @@ async function* measuring(
   }
   try {
     return yield* reporting((report: (event: ForecastEvent) => void) => {
-      const onProgress = (done: number, total: number) =>
-        report({ type: "progress", what: "measuring this GPU, once", done, total });
+      const onProgress: MeasureOptions["onProgress"] = (done, total, what) =>
+        report({
+          type: "progress",
+          what: what === "measuring" ? "measuring this GPU, once" : "measuring this GPU, once: compiling kernels",
+          done,
+          total,
+        });
       const own = AbortSignal.any([signal, stop.signal]);
       return measureTimes(lent.gpu.again(), timesStore(), config, { signal: own, onProgress });
     });

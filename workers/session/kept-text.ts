@@ -3,9 +3,10 @@ import { UnsupportedError } from "../../src/errors.ts";
 import { AdapterSwitch } from "../../src/session/chat.ts";
 import { loadText, prepareText, type TextModel, type TextSources } from "../../src/session/generate.ts";
 import type { Images } from "../../src/session/images.ts";
+import { storageOf } from "../../src/session/open.ts";
 import type { GpuHolder, OpenGpu } from "./gpu.ts";
 import type { Library, Report } from "./library.ts";
-import { nameOfModel } from "./recipes.ts";
+import { nameOfModel, type PhaseRecipe } from "./recipes.ts";
 
 /** A model that stays on the GPU between messages, with the adapter used last. */
 export interface KeptText {
@@ -17,10 +18,17 @@ export interface KeptText {
   images: Images | null;
 }
 
+/** dtype of the model's weights on the GPU, and of keys and values. */
+export type TextStorage = Pick<TextSources, "dtype" | "quantization" | "bf16">;
+
+/** How text is written with a run's model: as it was trained, because it may not fit in a wider dtype. */
+export function textStorage(recipe: PhaseRecipe["recipe"]): TextStorage {
+  return { ...storageOf(recipe), bf16: recipe.bf16 };
+}
+
 interface KeptInput {
   model: ModelSource;
-  /** dtype of the model's weights on the GPU */
-  storage: Pick<TextSources, "dtype" | "quantization">;
+  storage: TextStorage;
   library: Library;
   holder: GpuHolder;
   /** the lent GPU */

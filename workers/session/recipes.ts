@@ -21,7 +21,7 @@ const OF_THE_ADAPTER = [
 ] as const;
 
 /** A phase's complete recipe. */
-type PhaseRecipe = { [M in Method]: { method: M } & ParsedRecipe<M> }[Method];
+export type PhaseRecipe = { [M in Method]: { method: M } & ParsedRecipe<M> }[Method];
 
 /** Loaded on demand: a large part of the script, which opening the page does not need. */
 const yaml = () => import("../../src/recipe/yaml.ts");

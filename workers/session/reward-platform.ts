@@ -5,7 +5,7 @@ import { webThread } from "../../src/platform/browser/web-thread.ts";
 import { CodePool } from "../../src/rewards/code/pool.ts";
 import type { SandboxReply, SandboxRequest } from "../../src/rewards/code/sandbox-types.ts";
 import { type ModuleExport, moduleEntry, pickReward } from "../../src/session/reward-modules.ts";
-import type { RewardModules, RewardPlatform } from "../../src/session/rewards.ts";
+import type { JudgePlatform, RewardModules, RewardPlatform } from "../../src/session/rewards.ts";
 
 /** The name of a worker in which this script only runs untrusted Python. */
 export const CODE_THREAD = "qwench-code";
@@ -14,6 +14,19 @@ export const CODE_THREAD = "qwench-code";
 const MOST_THREADS = 4;
 /** Milliseconds before retrying a judge. */
 const BACKOFF_MS = 1000;
+
+/** How a page reaches a judge. */
+export function judgePlatform(key: string | null): JudgePlatform {
+  return {
+    key,
+    fetch: (input, init) => fetch(input, init), // must be called on the worker
+    backoff_ms: BACKOFF_MS,
+    names: { service: "judge", url: "judge_url", key: "the field Key of the judge" },
+    openCache: () => {
+      throw new UnsupportedError("judge_cache is a folder, which a page does not have: leave it out");
+    },
+  };
+}
 
 /** What a page provides for rewards: workers that run Python, the user's modules in the page's sandbox, and a judge. */
 export class RewardDesk {
@@ -47,15 +60,7 @@ export class RewardDesk {
           },
           limits,
         ),
-      judge: {
-        key: this.judge !== null && this.judge.url === judge_url ? this.judge.key : null,
-        fetch: (input, init) => fetch(input, init), // must be called on the worker
-        backoff_ms: BACKOFF_MS,
-        names: { service: "judge", url: "judge_url", key: "the field Key of the judge" },
-        openCache: () => {
-          throw new UnsupportedError("judge_cache is a folder, which a page does not have: leave it out");
-        },
-      },
+      judge: judgePlatform(this.judge !== null && this.judge.url === judge_url ? this.judge.key : null),
       ...(sources.length > 0 && { modules: this.modules(sources) }),
     };
   }

@@ -2,11 +2,10 @@ import type { RunEvent, SavedStep } from "../../src/client/types.ts";
 import { BusyError, DataError, NotFoundError, QwenchError } from "../../src/errors.ts";
 import { ADAPTER_WEIGHTS_FILE } from "../../src/io/peft.ts";
 import type { Folder } from "../../src/io/storage.ts";
-import { storageOf } from "../../src/session/open.ts";
 import { checkpointNames } from "../../src/train/checkpoint.ts";
 import { evaluate } from "./evaluate.ts";
 import type { GpuHolder } from "./gpu.ts";
-import { openKept } from "./kept-text.ts";
+import { openKept, textStorage } from "./kept-text.ts";
 import type { Library } from "./library.ts";
 import { phaseRecipe } from "./recipes.ts";
 import { reporting } from "./reporting.ts";
@@ -55,7 +54,7 @@ export async function* evaluateRun({
   try {
     const folder = await folderOf(run, chosen, runs);
     const { gpu } = lent;
-    const storage = storageOf(phaseRecipe(job, 0).recipe);
+    const storage = textStorage(phaseRecipe(job, 0).recipe);
     const vision = run.evaluations.some(({ problems }) => problems.some(({ images }) => images !== undefined));
     const kept = yield* reporting((report: (event: RunEvent) => void) =>
       openKept({ model: job.model, storage, library, holder, gpu, vision, signal }, (what, done, total) =>

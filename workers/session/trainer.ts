@@ -22,12 +22,12 @@ import { QwenchError, RecipeError } from "../../src/errors.ts";
 import { ADAPTER_CONFIG_FILE, ADAPTER_WEIGHTS_FILE } from "../../src/io/peft.ts";
 import { ranges } from "../../src/platform/browser/opfs-folder.ts";
 import { checkSecure } from "../../src/platform/browser/secure.ts";
-import { storageOf } from "../../src/session/open.ts";
 import { chat } from "./chat.ts";
 import { adapterAt, keptAdapters } from "./checkpoints.ts";
 import type { DocumentDesk } from "./documents.ts";
 import { forecastJob, planJob } from "./forecast.ts";
 import { GpuHolder } from "./gpu.ts";
+import { textStorage } from "./kept-text.ts";
 import { Known } from "./known-rows.ts";
 import { Library } from "./library.ts";
 import { takeLock } from "./locks.ts";
@@ -36,7 +36,7 @@ import { PRESETS } from "./presets.ts";
 import { previewRows } from "./preview.ts";
 import { formatForm, formFields, nameOfData, nameOfModel, parseForm, phaseRecipe, phaseYaml } from "./recipes.ts";
 import { reporting, stoppable } from "./reporting.ts";
-import { RewardDesk } from "./reward-platform.ts";
+import { judgePlatform, RewardDesk } from "./reward-platform.ts";
 import { rewardRows } from "./reward-rows.ts";
 import { trainRun } from "./run.ts";
 import { evaluateRun, savedSteps } from "./run-evaluation.ts";
@@ -93,6 +93,10 @@ export class TrainerSession implements TrainerService {
     rewardRows: async (source, recipe, count) => {
       const { library } = this.parts;
       return rewardRows(await library.openRows(source, "train", { report: () => {} }), recipe, count);
+    },
+    tryJudge: async (fields, { judge = null, ...question }) => {
+      const { tryJudge } = await import("./judge-trial.ts");
+      return tryJudge(fields, question, judgePlatform(judge?.key ?? null));
     },
   };
 
@@ -221,7 +225,7 @@ export class TrainerSession implements TrainerService {
       adapter = { folder, name: folder.path };
     }
     // load the base in its training dtype, because it may not fit in a wider one
-    const storage = run ? storageOf(phaseRecipe(run.job, 0).recipe) : {};
+    const storage = run ? textStorage(phaseRecipe(run.job, 0).recipe) : {};
     yield* chat({ request, adapter, storage, ...this.parts, signal });
   }
 

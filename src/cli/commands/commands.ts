@@ -12,7 +12,7 @@ import { formatBytes } from "../../text/bytes.ts";
 import { renderTable } from "../../text/tables.ts";
 import { checkForecast } from "../../train/forecast/memory.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
-import { diskLine, downloadLine, lookingHost, timeLine, UNMEASURED } from "../runs/costs.ts";
+import { diskLine, downloadLine, lookingHost, measureFor, timeLine, UNMEASURED } from "../runs/costs.ts";
 import { diskForecast } from "../runs/disk.ts";
 import { kindOf } from "../runs/kinds.ts";
 import { availableMemory, fitsText, openGpu, openToForecast } from "../runs/open-gpu.ts";
@@ -64,7 +64,7 @@ async function planRun<M extends Method>(args: ParsedArgs, method: M): Promise<n
   const model = both.model_name_or_path!;
   const { config } = prepared;
   const input = () => timeInputOf(training);
-  const measure = flags.measure === true || platform?.software === false;
+  const measure = measureFor(platform, flags.measure === true);
   const time = platform && (await timeLine({ gpu, config, input, model, measure, signal, status }));
   if (platform) console.log(`${time ?? UNMEASURED}\n`);
   checkForecast(prepared.forecast, available);

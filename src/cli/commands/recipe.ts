@@ -13,7 +13,7 @@ import { formatNumber } from "../../text/numbers.ts";
 import { markdownTable, renderTable } from "../../text/tables.ts";
 import { checkForecast, type MemoryForecast } from "../../train/forecast/memory.ts";
 import { type CliFlag, type ParsedArgs, UsageError } from "../args.ts";
-import { diskLine, downloadLine, timeLine, UNMEASURED } from "../runs/costs.ts";
+import { diskLine, downloadLine, measureFor, timeLine, UNMEASURED } from "../runs/costs.ts";
 import { diskForecast } from "../runs/disk.ts";
 import { availableMemory, fitsText, openToForecast } from "../runs/open-gpu.ts";
 import { forecastTable, methodOf, readRecipe, recipeText } from "../runs/prepare.ts";
@@ -71,7 +71,7 @@ export async function planPublished(args: ParsedArgs, name: string, method: Meth
   console.log(text);
   console.log(forecastTable({ forecast }));
   const { gpu, platform, describe } = await openToForecast();
-  const measure = args.flags.measure === true || platform?.software === false;
+  const measure = measureFor(platform, args.flags.measure === true);
   console.log(await publishedCosts(recipe, method, { forecast, longest, image, gpu: platform && gpu, measure }));
   console.log(`Adapter: ${describe}`);
   const { maxBufferSize, maxStorageBufferBindingSize } = gpu.limits;
@@ -116,8 +116,8 @@ interface PublishedCosts {
   /** null: there is no adapter here */
   gpu: Gpu | null;
   image: readonly [number, number] | null;
-  /** whether to measure an adapter that was never measured */
-  measure: boolean;
+  /** milliseconds for compiling kernels to measure an adapter that never was; null: as long as it takes */
+  measure: number | null;
 }
 
 /** The command line's limit on tokens of a row or a prompt, or null. */

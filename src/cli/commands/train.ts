@@ -66,7 +66,7 @@ async function trainThere<M extends Method>(
       input: () => timeInputOf(training),
       model: both.model_name_or_path!,
     };
-    const time = await timeLine({ ...asked, measure: !run.platform.software, signal, status: run.status });
+    const time = await timeLine({ ...asked, measure: run.platform.software ? 0 : null, signal, status: run.status });
     if (time) console.error(time);
     const trainee = await loadTraining(training, sources, both.model_name_or_path!);
     run.status(null);

@@ -48,6 +48,12 @@ export const MODEL_FLAGS: CliFlag[] = [
   { name: "load_in_8bit", type: "boolean", help: "Quantise the linear layers to int8 while loading." },
   { name: "use_bnb_nested_quant", type: "boolean", help: "With load_in_4bit, quantise the scales as well." },
   {
+    name: "bf16",
+    type: "string",
+    value: "true|false",
+    help: "Keep keys and values as bf16, in half the memory (default: as the run was trained that wrote the adapter or the model, else false).",
+  },
+  {
     name: "chat_template_path",
     type: "string",
     value: "PATH",

@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import type { Gpu } from "../../gpu/device.ts";
 import { lookAtModel } from "../../io/hub/remote.ts";
 import type { Folder } from "../../io/storage.ts";
+import type { Platform } from "../../platform/index.ts";
 import { freeBytes } from "../../platform/node/fs.ts";
 import type { CallHost } from "../../session/call/host.ts";
 import { type DeviceTimes, measureTimes, recallTimes } from "../../session/device-times.ts";
@@ -58,8 +59,8 @@ interface TimeAsked {
   input: () => TimeInput | Promise<TimeInput>;
   /** the base model's name */
   model: string;
-  /** whether an adapter that was never measured is measured now, which takes seconds */
-  measure: boolean;
+  /** milliseconds for compiling kernels to measure an adapter that never was; 0: none, null: as long as it takes */
+  measure: number | null;
   /** whether rows are assumed to be as long as the longest */
   most?: boolean;
   signal?: AbortSignal;
@@ -68,7 +69,15 @@ interface TimeAsked {
 
 /** What `qwench plan` says where it does not measure. */
 export const UNMEASURED =
-  "time: unknown, as this software adapter was never measured; --measure does so once, which takes minutes";
+  "time: unknown, as this software adapter was never measured, and its kernels take long to compile; --measure does so once";
+
+/** Milliseconds of compiling that a measurement on a software adapter may take without being asked for. */
+const SHORT_MEASUREMENT = 2000;
+
+/** How long `qwench plan` may compile for a measurement. @param asked whether the user asked for it */
+export function measureFor(platform: Pick<Platform, "software"> | null, asked: boolean): number | null {
+  return asked || platform?.software === false ? null : SHORT_MEASUREMENT;
+}
 
 /** `time: about 12 min (3.1 s a step)`; null: this adapter was never measured. */
 export async function timeLine(asked: TimeAsked): Promise<string | null> {
@@ -76,10 +85,11 @@ export async function timeLine(asked: TimeAsked): Promise<string | null> {
   const store = timesStore();
   let known: DeviceTimes = await recallTimes(gpu, store);
   if (!knowsWidth(known.rates, config)) {
-    if (!measure) return null;
+    if (measure === 0) return null;
     status?.("Measuring this adapter for the time forecast, once");
-    known = await measureTimes(gpu, store, config, { signal });
+    known = await measureTimes(gpu, store, config, { signal, ...(measure !== null && { compileWithin: measure }) });
     status?.(null);
+    if (!knowsWidth(known.rates, config)) return null;
   }
   const run = await input();
   const { seconds, step, parts, basis } = forecastTime(run, known.rates, { earlier: known.runs, model });

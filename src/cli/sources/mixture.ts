@@ -1,10 +1,10 @@
 import { existsSync, readdirSync, statSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { readRows } from "../../data/dataset.ts";
-import { mixRows, parseSlices, type RowSet, rowSet, sliceRows } from "../../data/mixture.ts";
+import type { RowSet } from "../../data/mixture.ts";
 import { NotFoundError, RecipeError } from "../../errors.ts";
 import { nodeFile } from "../../platform/node/fs.ts";
-import { type MixturePart, readMixture } from "../../recipe/mixture.ts";
+import { mixtureOf, type PartToOpen } from "../../session/call/mixture.ts";
 import { globPattern } from "../../text/glob.ts";
 import type { CliHub } from "./hub.ts";
 import { DATA_FILE, openRows } from "./sources.ts";
@@ -19,24 +19,10 @@ const BUILDERS = ["json", "csv", "parquet"];
  * @throws {RecipeError} a part that cannot be read so
  */
 export function openMixture(datasets: readonly Readonly<Record<string, unknown>>[], hub: CliHub): RowSet {
-  const parts = readMixture(datasets).map((part) => {
-    const slices = parseSlices(part.split).map((slice) =>
-      sliceRows(
-        rowSet(() => open(part, slice.split, hub)),
-        slice,
-      ),
-    );
-    const rows = rowSet(async function* () {
-      for (const slice of slices) yield* slice;
-    });
-    return { name: part.path, rows, columns: part.columns, fraction: part.fraction };
-  });
-  return mixRows(parts);
+  return mixtureOf(datasets, (part) => open(part, hub));
 }
 
-function open(part: MixturePart, split: string, hub: CliHub) {
-  const { path, name, data_dir } = part;
-  const files = filesOf(part, split);
+function open({ path, name, data_dir, split, files }: PartToOpen, hub: CliHub) {
   if (BUILDERS.includes(path) && !existsSync(path)) {
     if (files === null && data_dir === null) {
       throw new RecipeError(`datasets: path ${path} needs data_files or data_dir, which name the files to read`);
@@ -49,19 +35,6 @@ function open(part: MixturePart, split: string, hub: CliHub) {
   }
   const wanted = { ...(data_dir !== null && { data_dir }), ...(files !== null && { data_files: files }) };
   return openRows(path, { config: name, split, ...wanted }, hub);
-}
-
-/** The patterns of a split's files, or null. @throws {RecipeError} data_files have no such split */
-function filesOf({ data_files, path }: MixturePart, split: string): readonly string[] | null {
-  if (data_files === null) return null;
-  // as in the datasets library, files without a split are of the split train
-  const bySplit: Readonly<Record<string, readonly string[]>> = Array.isArray(data_files)
-    ? { train: data_files }
-    : (data_files as Readonly<Record<string, readonly string[]>>);
-  if (Object.hasOwn(bySplit, split)) return bySplit[split];
-  throw new RecipeError(
-    `datasets: data_files of ${path} have no split ${split}, only ${Object.keys(bySplit).join(", ")}`,
-  );
 }
 
 /** Rows of the files that fit one of the patterns, in the order of the patterns, then of the names. */

@@ -1,8 +1,11 @@
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import type { HubOptions } from "../../io/hub/hub.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { LoadDType, Quantization } from "../../model/files/load.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { type PreparedText, prepareText, type TextSources } from "../../session/generate.ts";
+import { bf16OfRun } from "../../session/run-file.ts";
 import { recallTuning } from "../../session/tune.ts";
 import { formatFileSize } from "../../text/bytes.ts";
 import { type ParsedArgs, UsageError } from "../args.ts";
@@ -22,6 +25,8 @@ export interface ModelRequest {
   adapter: string | null;
   dtype: LoadDType;
   quantization: Quantization | null;
+  /** null: as the adapter's or the model's run was trained */
+  bf16: boolean | null;
   template: string | null;
 }
 
@@ -40,6 +45,9 @@ export function modelRequest(flags: ParsedArgs["flags"]): ModelRequest {
     (name) => flags[name] === true,
   );
   if (nf4 && int8) throw new UsageError("--load_in_4bit and --load_in_8bit exclude each other");
+  const bf16 = textOf(flags, "bf16");
+  if (bf16 !== null && bf16 !== "true" && bf16 !== "false")
+    throw new UsageError(`--bf16 must be true or false, got ${bf16}`);
   if (double && !nf4) throw new UsageError("--use_bnb_nested_quant needs --load_in_4bit");
   return {
     quantization: nf4 ? { type: "nf4", double } : int8 ? { type: "int8", double: false } : null,
@@ -47,6 +55,7 @@ export function modelRequest(flags: ParsedArgs["flags"]): ModelRequest {
     revision: textOf(flags, "model_revision") ?? "main",
     adapter: one("adapter", "adapter_name_or_path"),
     dtype: dtype as LoadDType,
+    bf16: bf16 === null ? null : bf16 === "true",
     template: textOf(flags, "chat_template_path"),
   };
 }
@@ -72,6 +81,9 @@ export async function openText(
   const { gpu, platform } = await openGpu();
   console.error(`Adapter: ${platform.describe}`);
   await recallTuning(gpu, tuningStore());
+  const bf16 = request.bf16 ?? (await bf16Of([adapter, model]));
+  if (bf16 && request.bf16 === null)
+    console.error("note: keys and values are kept as bf16, as this run was trained; --bf16 false keeps f32");
   const sources: TextSources = {
     gpu,
     model,
@@ -79,6 +91,7 @@ export async function openText(
     chat_template,
     dtype: request.dtype,
     quantization: request.quantization,
+    bf16,
     available: availableMemory(platform, null),
     signal,
     onProgress: (what, done, total) =>
@@ -101,4 +114,15 @@ async function openBase({ model, revision }: ModelRequest, adapter: Folder | nul
     if (base !== "") return openBaseOf(adapter, base, revision, hub);
   }
   return nodeFolder(embeddedModelFolder());
+}
+
+/** Whether the run that wrote one of the folders, or whose checkpoint one is, trained with bf16. */
+async function bf16Of(folders: readonly (Folder | null)[]): Promise<boolean> {
+  for (const folder of folders) {
+    if (!folder) continue;
+    const { path } = folder;
+    const found = (await bf16OfRun(folder)) ?? (existsSync(path) ? await bf16OfRun(nodeFolder(dirname(path))) : null);
+    if (found !== null) return found;
+  }
+  return false;
 }

@@ -5,6 +5,7 @@ import { ADAPTER_CONFIG_FILE } from "../../io/peft.ts";
 import type { Folder } from "../../io/storage.ts";
 import type { LoadDType } from "../../model/files/load.ts";
 import { loadText, type PreparedText, prepareText, type TextModel, type TextSources } from "../generate.ts";
+import { bf16OfRun } from "../run-file.ts";
 import { recallTuning } from "../tune.ts";
 import type { CallHost, CallProgress, Following } from "./host.ts";
 import { type ModelInput, openModelInput } from "./inputs.ts";
@@ -22,6 +23,8 @@ export interface ModelCall {
   load_in_4bit?: boolean;
   /** int8 weights */
   load_in_8bit?: boolean;
+  /** keep keys and values as bf16; default: as the run trained whose `output` the adapter or the model is */
+  bf16?: boolean;
   /** replaces the tokenizer's chat template */
   chat_template?: string;
   /** an open device, whose kernels are used and whose tensors stay; default: one that all calls share */
@@ -78,8 +81,11 @@ export async function* openText(
   const { gpu, available } = opened;
   if (host.tuning) await recallTuning(gpu, host.tuning);
   const type = call.load_in_4bit ? "nf4" : call.load_in_8bit ? "int8" : null;
+  const { adapter, model } = folders;
+  const bf16 = call.bf16 ?? (adapter && (await bf16OfRun(adapter))) ?? (await bf16OfRun(model)) ?? false;
   const sources: TextSources = {
     ...folders,
+    bf16,
     gpu,
     chat_template: call.chat_template ?? null,
     dtype: call.dtype ?? "auto",

@@ -40,6 +40,8 @@ export interface TrainCall<M extends Method = Method> {
   resume?: boolean | string | Folder;
   /** GRPO: own reward functions. The recipe's `reward_funcs` may name them beside registered ones; absent, these are all */
   rewards?: readonly (RewardFunction | NamedReward)[];
+  /** GRPO: key of the recipe's judge, which is sent to its `judge_url` only and never stored; default: in Node and Deno, `QWENCH_JUDGE_KEY` */
+  judge_key?: string;
   /** GRPO: functions that the model may call; default: the recipe's `environment` */
   environment?: Environment;
   /** replaces the tokenizer's chat template */
@@ -243,7 +245,7 @@ async function givenOf<M extends Method>(
 /** The rewards of a recipe, of which the caller's own come first; null if the method has none. */
 async function rewardsOf<M extends Method>(
   host: CallHost,
-  { rewards = [], method }: TrainCall<M>,
+  { rewards = [], judge_key, method }: TrainCall<M>,
   recipe: Any<M>,
 ): Promise<OpenedRewards | null> {
   if (!("reward_funcs" in recipe)) {
@@ -261,9 +263,10 @@ async function rewardsOf<M extends Method>(
   if (idle !== undefined) {
     throw new RecipeError(`rewards has ${idle}, but reward_funcs does not name it: ${entries.join(", ")}`);
   }
-  const { modules } = host.rewards;
+  const { modules, judge } = host.rewards;
   const platform: RewardPlatform = {
     ...host.rewards,
+    ...(judge && judge_key !== undefined && { judge: { ...judge, key: judge_key } }),
     modules: {
       open: async (entry) => own.get(entry) ?? (await modules?.open(entry)) ?? null,
       notes: () => modules?.notes() ?? [],

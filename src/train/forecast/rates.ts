@@ -1,7 +1,7 @@
 import type { ModelConfig } from "../../model/config.ts";
-import { layersOfPass, operationsOf, type Pass, type PassKind, type WorkModel } from "./work.ts";
+import { layersOfPass, type Pass, type PassKind, type WorkModel, workOfPass } from "./work.ts";
 
-/** How long passes of one kind take: `layer` seconds for each layer, and `operation` for each floating-point operation. */
+/** How long passes of one kind take: `layer` seconds for each layer, and `operation` for each operation of `workOfPass`. */
 export interface PassRate {
   layer: number;
   operation: number;
@@ -13,7 +13,7 @@ export interface WidthRates extends Record<PassKind, PassRate> {
   hidden: number;
   /** seconds to compile one kernel */
   kernel: number;
-  /** whether they hold for every width: a processor multiplies matrices of any width at about the same rate */
+  /** whether they hold for every width: a processor does the same work at about the same rate, however wide */
   everyWidth: boolean;
 }
 
@@ -79,6 +79,6 @@ export function ratesFor(rates: DeviceRates, { hidden_size }: Pick<ModelConfig, 
 export function secondsOf(passes: readonly Pass[], model: WorkModel, rates: WidthRates): number {
   return passes.reduce((sum, pass) => {
     const { layer, operation } = rates[pass.kind];
-    return sum + pass.count * (layer * layersOfPass(model, pass) + operation * operationsOf(model, pass));
+    return sum + pass.count * (layer * layersOfPass(model, pass) + operation * workOfPass(model, pass));
   }, 0);
 }

@@ -6,7 +6,7 @@ import { parseRecipe } from "../../../src/recipe/recipe.ts";
 import { medianStep, noteRun, recallTimes } from "../../../src/session/device-times.ts";
 import { forecastTime, meansOf, type TimeInput } from "../../../src/session/time-forecast.ts";
 import { fitRate, ratesFor, secondsOf, type WidthRates } from "../../../src/train/forecast/rates.ts";
-import { operationsOf, type WorkModel } from "../../../src/train/forecast/work.ts";
+import { operationsOf, type WorkModel, workOfPass } from "../../../src/train/forecast/work.ts";
 
 const config = parseModelConfig({ ...publishedShape("Qwen/Qwen2.5-0.5B")! }, "Qwen2.5-0.5B");
 const lora: WorkModel = { config, lora_r: 16, whole: false, gradient_checkpointing: false };
@@ -36,6 +36,19 @@ describe("the operations of a pass", () => {
   });
 });
 
+describe("the work of a pass", () => {
+  it("is more than its products, by less the wider the model is, and never by another kind of share", () => {
+    const pass = { tokens: 100, context: 0, rows: 0 } as const;
+    const narrow: WorkModel = { ...lora, config: { ...config, hidden_size: 128, intermediate_size: 256 } };
+    for (const kind of ["forward", "decode", "train"] as const) {
+      const share = (model: WorkModel) => workOfPass(model, { kind, ...pass }) / operationsOf(model, { kind, ...pass });
+      expect(share(lora)).toBeGreaterThan(1.05);
+      expect(share(lora)).toBeLessThan(1.25);
+      expect(share(narrow)).toBeGreaterThan(1.3);
+    }
+  });
+});
+
 describe("rates", () => {
   it("are found again from passes of several sizes", () => {
     const passes = [1e6, 1e7, 1e9].map((operations) => ({
@@ -60,7 +73,7 @@ describe("rates", () => {
     expect(ratesFor(device, { hidden_size: 64 }).train.operation).toBe(1e-9);
     expect(ratesFor(device, { hidden_size: 2048 }).train.operation).toBe(1e-11);
     const all = [{ kind: "train", count: 2, tokens: 10, context: 5, rows: 10 }] as const;
-    const once = operationsOf(lora, all[0]) * 1e-11 + 25 * 1e-4;
+    const once = workOfPass(lora, all[0]) * 1e-11 + 25 * 1e-4;
     expect(secondsOf(all, lora, ratesFor(device, config))).toBeCloseTo(2 * once, 9);
   });
 });
