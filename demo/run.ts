@@ -42,12 +42,15 @@ export class Run {
   solving: Solving | null = null;
   /** seconds of a held-out problem in the last evaluation of this session */
   problemSeconds: number | null = null;
+  /** whether the run belongs to another program: it is only shown */
+  readonly readOnly: boolean;
   #solvingSince: number | null = null;
   #times: { step: number; at: number }[] = [];
   #watchers = new Set<() => void>();
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(record: RunRecord) {
+  constructor(record: RunRecord, readOnly = false) {
+    this.readOnly = readOnly;
     this.id = record.id;
     this.record = record;
     this.plans = record.phases.map(() => null);

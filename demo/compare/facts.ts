@@ -40,6 +40,20 @@ export function differences(settings: readonly Settings[]): Difference[] {
   });
 }
 
+/** The top-level fields of a recipe's YAML as they are written, by method and name. */
+export function writtenSettings(method: Method, yaml: string): Settings {
+  const fields = [...yaml.matchAll(/^([a-z]\w*):[ \t]*(.*(?:\n[ \t-].*)*)/gim)];
+  return Object.fromEntries(
+    fields.map(([, name, value]) => [
+      `${method} ${name}`,
+      value
+        .replace(/\s+#.*$/gm, "")
+        .replace(/\s+/g, " ")
+        .trim(),
+    ]),
+  );
+}
+
 function text(value: unknown): string {
   if (Array.isArray(value)) return value.map(text).join(", ");
   return typeof value === "object" && value !== null ? JSON.stringify(value) : String(value);

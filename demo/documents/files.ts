@@ -81,9 +81,6 @@ export function filesPart(app: App, signal: AbortSignal, changed: () => void): F
     const files = [...(event.dataTransfer?.files ?? [])];
     if (files.length > 0) take(files);
   });
-  // a file dropped beside the zone must not replace the page
-  for (const type of ["dragover", "drop"] as const)
-    addEventListener(type, (event) => event.preventDefault(), { signal });
 
   const removeOne = async ({ name, source }: StoredDocument) => {
     if (!(await confirm(`Remove ${source}?`, "Its pairs go too. The file itself stays where it is.", "Remove"))) return;
