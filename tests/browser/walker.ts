@@ -48,7 +48,7 @@ export class Walker {
   }
 
   /** Waits until the page has these words. */
-  async shown(pattern: RegExp, timeout = 15 * MINUTES): Promise<void> {
+  async shown(pattern: RegExp, timeout = 8 * MINUTES): Promise<void> {
     await this.page.waitForFunction(
       (source) => new RegExp(source, "s").test(document.body.textContent!),
       { timeout, polling: 300 },
@@ -56,7 +56,7 @@ export class Walker {
     );
   }
 
-  async until(selector: string, timeout = 15 * MINUTES): Promise<void> {
+  async until(selector: string, timeout = 5 * MINUTES): Promise<void> {
     await this.page.waitForSelector(selector, { timeout });
   }
 
@@ -86,8 +86,9 @@ export class Walker {
    * blank. Keeps the pictures as demo/screenshots has them.
    *
    * @param top selector of what is at the top of the pictures; absent: the top of the page
+   * @param narrow the same in the narrow window
    */
-  async look(view: string, top?: string): Promise<void> {
+  async look(view: string, top?: string, narrow = top): Promise<void> {
     const { page } = this;
     const back = await page.evaluate(() => scrollY);
     for (const [screen, size] of Object.entries(SCREENS)) {
@@ -97,10 +98,13 @@ export class Walker {
           { name: "prefers-color-scheme", value },
           { name: "prefers-reduced-motion", value: "reduce" },
         ]);
-        await page.evaluate((selector) => {
-          const at = selector ? document.querySelector(selector)!.getBoundingClientRect().top + scrollY - 64 : 0;
-          scrollTo(0, at);
-        }, top);
+        await page.evaluate(
+          (selector) => {
+            const at = selector ? document.querySelector(selector)!.getBoundingClientRect().top + scrollY - 64 : 0;
+            scrollTo(0, at);
+          },
+          screen === "phone" ? narrow : top,
+        );
         await new Promise((done) => setTimeout(done, 400)); // curves are drawn again at the new width
         await this.#check(`${view}, ${screen}, ${value}`);
         const path = KEPT ? join(KEPT, `${view}-${screen}-${value}.webp`) : undefined;
