@@ -1,4 +1,5 @@
 import type { Evaluation, LogRecord, PhasePlan, RunEvent, RunRecord, SolvedProblem } from "../src/client/types.ts";
+import { inOrder } from "../src/report/names.ts";
 import type { Problem } from "./problems.ts";
 
 /** The page's current activity on a run. `idle`: none; see the run's status. */
@@ -133,7 +134,7 @@ export class Run {
           ...record.evaluations.filter((other) => !sameStage(other, event.evaluation)),
           event.evaluation,
         ];
-        record.accuracy = event.evaluation.accuracy;
+        record.accuracy = inOrder(record.evaluations).at(-1)!.accuracy;
         break;
       case "checkpoint":
         this.saved = event.step;
@@ -203,19 +204,6 @@ export class Run {
     record.logs[phase] = logsOf(record, phase).filter((log) => log.step <= step);
     record.completions = record.completions.filter((batch) => batch.phase !== phase || batch.step <= step);
   }
-}
-
-/** Label of a stage: `after GRPO`, `at step 20 of GRPO`, or the untrained model's label. */
-export function stageName({ stage, step }: Pick<Evaluation, "stage" | "step">): string {
-  if (stage === "base") return "before";
-  return step === undefined ? `after ${stage.toUpperCase()}` : `at step ${step} of ${stage.toUpperCase()}`;
-}
-
-/** Evaluations in order: the base, then after each phase. */
-export function inOrder(evaluations: readonly Evaluation[]): Evaluation[] {
-  const place = ({ stage, phase, step = Number.POSITIVE_INFINITY }: Evaluation) =>
-    stage === "base" ? -1 : phase + 1 - 1 / (step + 1);
-  return [...evaluations].sort((a, b) => place(a) - place(b));
 }
 
 function sameStage(a: Evaluation, b: Evaluation): boolean {

@@ -1,6 +1,6 @@
 import type { Evaluation, Method, RunRecord, Trainer } from "../../src/client/types.ts";
 import { CHARTS, loggedNames, type MetricChart, namedChart } from "../../src/report/metrics.ts";
-import { METHOD_NAMES } from "../../src/report/names.ts";
+import { inOrder, METHOD_NAMES } from "../../src/report/names.ts";
 import { rangeOf } from "../../src/report/plot.ts";
 import { placed, positions, X_AXES } from "../../src/report/positions.ts";
 import { seriesClass } from "../../src/report/scale.ts";
@@ -11,7 +11,6 @@ import { ChartLink } from "../charts/link.ts";
 import { toolbar } from "../charts/toolbar.ts";
 import { type Child, fill, h } from "../dom.ts";
 import { labelled, select } from "../parts/choice.ts";
-import { inOrder } from "../run.ts";
 import { differences, logsOfMethod, methodsOf, type Settings, writtenSettings } from "./facts.ts";
 import { problemByProblem } from "./problems.ts";
 

@@ -1,6 +1,6 @@
 import type { Evaluation, Method, RunRecord } from "../../src/client/types.ts";
+import { inOrder } from "../../src/report/names.ts";
 import type { LogRecord } from "../../src/report/text.ts";
-import { inOrder } from "../run.ts";
 
 // What a comparison of runs works out, without a document.
 

@@ -55,7 +55,15 @@ export function runsView(app: App, signal: AbortSignal): View {
   };
   app.stored.watch(signal, () => void show().catch((error) => app.report("runs", error)));
   const heading = h("div", { class: "own-heading" }, h("h1", {}, "Runs"), !app.readOnly && openers(app));
-  const element = h("div", { class: "view runs" }, heading, list, curves);
+  const about = "Both can be dropped here. A folder that qwench has trained in is only read.";
+  const element = h(
+    "div",
+    { class: "view runs" },
+    heading,
+    !app.readOnly && h("p", { class: "about" }, about),
+    list,
+    curves,
+  );
   if (!app.readOnly) takesDrops(element, (files) => void open(app, files));
   return { title: "Runs", element };
 }
@@ -68,7 +76,6 @@ function openers(app: App): HTMLElement {
     { class: "openers" },
     filePicker("Import a run …", { accept: ".zip" }, take),
     filePicker("Open a folder …", { webkitdirectory: true }, take),
-    h("p", { class: "about" }, "A folder that qwench has trained in is only read. Both can be dropped here too."),
   );
 }
 

@@ -112,9 +112,9 @@ test("a picked folder's runs are shown, compared, closed, and nothing is written
 test("a folder can be dropped; one without runs is refused; a file elsewhere leaves the page as it is and is told where to go", async () => {
   const page = await web.open(`${site.url}#/runs`);
   await page.waitForSelector(".openers");
-  await drop(page, ".openers .about", [join(root, "first", "completions")]);
+  await drop(page, ".runs > .about", [join(root, "first", "completions")]);
   await shown(page, /There is no run in completions: the folder of a run has metrics\.jsonl/);
-  await drop(page, ".openers .about", [join(root, "first")]);
+  await drop(page, ".runs > .about", [join(root, "first")]);
   await page.waitForFunction(() => document.querySelector("main h1")?.textContent === "first");
   expect(await page.$$eval(".notices .error", (all) => all.length)).toBe(0);
   const address = page.url();
