@@ -76,8 +76,9 @@ export function filesPart(app: App, signal: AbortSignal, changed: () => void): F
   });
   zone.addEventListener("dragleave", () => over(false));
   zone.addEventListener("drop", (event) => {
-    event.preventDefault();
     over(false);
+    if (event.defaultPrevented) return; // the button within took them
+    event.preventDefault();
     const files = [...(event.dataTransfer?.files ?? [])];
     if (files.length > 0) take(files);
   });
