@@ -1,6 +1,10 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { writtenSettings } from "../../demo/compare/facts.ts";
 import { tellingFiles } from "../../demo/runs/open-folder.ts";
+import { RunReader } from "../../src/cli/ui/reader.ts";
 import { readRunFolders } from "../../workers/session/run-folders.ts";
 
 // Folders of the command line as a page reads them.
@@ -113,6 +117,33 @@ describe("a folder's runs", () => {
     const [alone] = await read({ ...run, "out/base.json": evaluation(null, [true]) });
     expect(alone.record.evaluations).toEqual([]);
   });
+});
+
+test("the page and qwench ui read the same from a folder", async () => {
+  const root = mkdtempSync(join(tmpdir(), "qwench-folder-"));
+  try {
+    const completion = { step: 2, prompt: "p", completion: "c", right: null, advantage: 0, finish_reason: "length" };
+    const files = {
+      "run.json": facts({ status: "failed", problem: "The GPU was lost" }),
+      "metrics.jsonl": lines(
+        { step: 1, reward: 0.5, elapsed: 2 },
+        { step: 2, reward: 1, time: "2026-01-02T03:04:09Z" },
+        "?",
+      ),
+      "completions/completions_00002.jsonl": lines({ ...completion, length: 9 }),
+    };
+    mkdirSync(join(root, "completions"));
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text);
+    const ui = await new RunReader("1", root, "out").news({ generation: -1, logs: 0, version: "" });
+    const [{ record, device, notes }] = await read(
+      Object.fromEntries(Object.entries(files).map(([name, text]) => [`out/${name}`, text])),
+    );
+    expect(record).toMatchObject({ ...ui.summary, id: "folder:out" });
+    expect([record.logs, record.completions, record.recipes]).toEqual([[ui.logs], ui.completions, ui.recipes]);
+    expect([device, notes.length]).toEqual([ui.device, ui.notes.length]);
+  } finally {
+    rmSync(root, { recursive: true });
+  }
 });
 
 test("only files that tell about runs leave a picked folder", () => {
