@@ -76,6 +76,9 @@ test("a picked folder's runs are shown, compared, closed, and nothing is written
   await shown(page, /grpo beta.*0\.1.*0\.2/);
   await page.waitForFunction(() => document.querySelectorAll(".compare .line").length === 2);
   await shown(page, /0 %.*0 of 1.*100 %.*1 of 1/);
+  await page.setViewport({ width: 390, height: 900 });
+  expect(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)).toBeLessThanOrEqual(0);
+  await page.setViewport({ width: 1280, height: 900 });
 
   await page.$eval(".run-list a", (link) => (link as HTMLElement).click());
   await page.waitForSelector(".phase-charts .line");

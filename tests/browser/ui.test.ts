@@ -72,6 +72,7 @@ test("lists runs, follows one as it grows, and runs nothing of a hostile folder"
     await page.$$eval(".run-list a", (all) => all.map((a) => [a.textContent, (a as HTMLAnchorElement).hash])),
   );
   await go(runs.live);
+  await page.waitForSelector(".stages");
   await page.waitForSelector(".phase-charts svg");
   expect(await page.$eval(".stages", ({ textContent }) => textContent)).toContain("step 20 of 40");
   log("live", 21);
