@@ -84,7 +84,9 @@ async function open(app: App, files: readonly File[]): Promise<void> {
   app.dismiss("import");
   const [file] = files;
   try {
-    if (file.webkitRelativePath) await (await import("../runs/open-folder.ts")).openFolder(app, files);
+    // a run's files alone are as good as their folder
+    if (file.webkitRelativePath || /\.jsonl?$/.test(file.name))
+      await (await import("../runs/open-folder.ts")).openFolder(app, files);
     else location.hash = `#/runs/${encodeURIComponent(await app.trainer.runs.unpack(file))}`;
   } catch (error) {
     app.report("import", error);

@@ -120,9 +120,13 @@ test("a folder can be dropped; one without runs is refused; a file elsewhere lea
   await drop(page, ".runs > .about", [join(root, "first")]);
   await page.waitForFunction(() => document.querySelector("main h1")?.textContent === "first");
   expect(await page.$$eval(".notices .error", (all) => all.length)).toBe(0);
+  await page.evaluate(() => void (location.hash = "#/runs"));
+  await drop(page, ".runs > .about", [join(root, "second", "metrics.jsonl")]);
+  await page.waitForFunction(() => document.querySelector("main h1")?.textContent === "this folder");
+  await page.waitForSelector(".phase-charts .line");
   const address = page.url();
   await drop(page, "main h1", [join(root, "first", "run.json")]);
   await shown(page, /Files cannot be dropped here\. These places take files: .*Runs takes exported runs/);
   expect(page.url()).toBe(address);
-  expect(await page.$eval("main h1", (title) => title.textContent)).toBe("first");
+  expect(await page.$eval("main h1", (title) => title.textContent)).toBe("this folder");
 });
