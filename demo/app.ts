@@ -1,4 +1,4 @@
-import type { DeviceInfo, ModelSource, Trainer } from "../src/client/types.ts";
+import type { DeviceInfo, FolderRun, ModelSource, RunRecord, Trainer } from "../src/client/types.ts";
 import { Cell } from "./cell.ts";
 import { DraftKeeper } from "./draft/kept.ts";
 import type { Draft } from "./jobs.ts";
@@ -38,6 +38,8 @@ export class App {
   readonly notices = new Cell<readonly Notice[]>([]);
   /** the run that this tab is training */
   readonly active = new Cell<Run | null>(null);
+  /** runs in folders that the user opened; forgotten with the tab */
+  readonly folders = new Cell<readonly FolderRun[]>([]);
   /** increases when storage changes */
   readonly stored = new Cell(0);
   /** next announcement for a screen reader */
@@ -98,10 +100,24 @@ export class App {
     this.notify({ id, kind: "error", ...problemOf(error) });
   }
 
-  /** The run with an id: the run in training, or its record from storage. */
+  /** The run with an id: the run in training, its record from storage, or one of a folder that is open. */
   async open(id: string): Promise<Run> {
     const active = this.active.value;
-    return active?.id === id ? active : new Run(await this.#trainer.runs.get(id));
+    if (active?.id === id) return active;
+    const shown = this.folders.value.find(({ record }) => record.id === id);
+    const run = new Run(await this.record(id), shown !== undefined);
+    for (const note of shown?.notes ?? []) run.remark("warning", note);
+    return run;
+  }
+
+  /** What is known about a run. @throws for a folder that is not open any more */
+  async record(id: string): Promise<RunRecord> {
+    const shown = this.folders.value.find(({ record }) => record.id === id);
+    if (!shown && id.startsWith("folder:"))
+      throw new Error(
+        "This folder is not open: a page forgets it when it is closed or loaded again. Open it under Runs.",
+      );
+    return shown?.record ?? this.#trainer.runs.get(id);
   }
 
   /** The run that was training before a reload of this tab, if it can resume from its checkpoint. */

@@ -4,6 +4,7 @@ import { messageOf } from "../src/text/show.ts";
 import { App, type DeviceState } from "./app.ts";
 import { type Attributes, fill, h, setText, svg } from "./dom.ts";
 import { linkedView, restoredView } from "./draft/views.ts";
+import { guardDrops } from "./drop/guard.ts";
 import { SHOW_FIELD, showField } from "./errors/field.ts";
 import { problemLine, SIGN_IN } from "./parts/notice.ts";
 import { watchSurroundings } from "./surroundings.ts";
@@ -87,7 +88,10 @@ export function showPage(root: HTMLElement, create: () => Trainer, shell: Shell 
   app.notices.watch(lifetime, (list) =>
     fill(notices, ...list.map((notice) => problemLine(notice.kind, notice, () => app.dismiss(notice.id)))),
   );
-  if (!app.readOnly) watchSurroundings(app);
+  if (!app.readOnly) {
+    watchSurroundings(app);
+    guardDrops(app);
+  }
   root.addEventListener(SIGN_IN, () => void askForToken(app));
   root.addEventListener(SHOW_FIELD, (event) => showField(String((event as CustomEvent).detail)));
 

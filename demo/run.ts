@@ -1,4 +1,5 @@
 import type { Evaluation, LogRecord, PhasePlan, RunEvent, RunRecord, SolvedProblem } from "../src/client/types.ts";
+import { inOrder } from "../src/report/names.ts";
 import type { Problem } from "./problems.ts";
 
 /** The page's current activity on a run. `idle`: none; see the run's status. */
@@ -42,12 +43,15 @@ export class Run {
   solving: Solving | null = null;
   /** seconds of a held-out problem in the last evaluation of this session */
   problemSeconds: number | null = null;
+  /** whether the run belongs to another program: it is only shown */
+  readonly readOnly: boolean;
   #solvingSince: number | null = null;
   #times: { step: number; at: number }[] = [];
   #watchers = new Set<() => void>();
   #timer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(record: RunRecord) {
+  constructor(record: RunRecord, readOnly = false) {
+    this.readOnly = readOnly;
     this.id = record.id;
     this.record = record;
     this.plans = record.phases.map(() => null);
@@ -130,7 +134,7 @@ export class Run {
           ...record.evaluations.filter((other) => !sameStage(other, event.evaluation)),
           event.evaluation,
         ];
-        record.accuracy = event.evaluation.accuracy;
+        record.accuracy = inOrder(record.evaluations).at(-1)!.accuracy;
         break;
       case "checkpoint":
         this.saved = event.step;
@@ -200,19 +204,6 @@ export class Run {
     record.logs[phase] = logsOf(record, phase).filter((log) => log.step <= step);
     record.completions = record.completions.filter((batch) => batch.phase !== phase || batch.step <= step);
   }
-}
-
-/** Label of a stage: `after GRPO`, `at step 20 of GRPO`, or the untrained model's label. */
-export function stageName({ stage, step }: Pick<Evaluation, "stage" | "step">): string {
-  if (stage === "base") return "before";
-  return step === undefined ? `after ${stage.toUpperCase()}` : `at step ${step} of ${stage.toUpperCase()}`;
-}
-
-/** Evaluations in order: the base, then after each phase. */
-export function inOrder(evaluations: readonly Evaluation[]): Evaluation[] {
-  const place = ({ stage, phase, step = Number.POSITIVE_INFINITY }: Evaluation) =>
-    stage === "base" ? -1 : phase + 1 - 1 / (step + 1);
-  return [...evaluations].sort((a, b) => place(a) - place(b));
 }
 
 function sameStage(a: Evaluation, b: Evaluation): boolean {

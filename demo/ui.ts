@@ -1,6 +1,6 @@
 import { showPage } from "./page.ts";
+import { figuresView } from "./runs/figures.ts";
 import mainStyles from "./styles/main.css?inline";
-import { figuresView } from "./ui/figures.ts";
 import { FolderApp } from "./ui/remote.ts";
 import uiStyles from "./ui/ui.css?inline";
 import { runView } from "./views/run.ts";

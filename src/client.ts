@@ -130,6 +130,7 @@ export function createTrainer(options: TrainerOptions = {}): Trainer {
       checkpoints: (id) => call(() => remote.runs.checkpoints(id)),
       pack: (id) => call(() => remote.runs.pack(id)),
       unpack: (file) => call(() => remote.runs.unpack(file)),
+      read: (files) => call(() => remote.runs.read(files)),
       saved: (id) => call(() => remote.runs.saved(id)),
       evaluate: (id, asked) => stream(() => remote.runs.evaluate(id, asked)),
     },

@@ -1,6 +1,6 @@
 import type { Evaluation, Method, RunRecord, Trainer } from "../../src/client/types.ts";
 import { CHARTS, loggedNames, type MetricChart, namedChart } from "../../src/report/metrics.ts";
-import { METHOD_NAMES } from "../../src/report/names.ts";
+import { inOrder, METHOD_NAMES } from "../../src/report/names.ts";
 import { rangeOf } from "../../src/report/plot.ts";
 import { placed, positions, X_AXES } from "../../src/report/positions.ts";
 import { seriesClass } from "../../src/report/scale.ts";
@@ -11,15 +11,17 @@ import { ChartLink } from "../charts/link.ts";
 import { toolbar } from "../charts/toolbar.ts";
 import { type Child, fill, h } from "../dom.ts";
 import { labelled, select } from "../parts/choice.ts";
-import { inOrder } from "../run.ts";
-import { differences, logsOfMethod, methodsOf, type Settings } from "./facts.ts";
+import { differences, logsOfMethod, methodsOf, type Settings, writtenSettings } from "./facts.ts";
 import { problemByProblem } from "./problems.ts";
 
 /** Shows the runs with these ids. */
 export type Comparing = (ids: readonly string[]) => Promise<void>;
 
 /** What the comparison needs of a trainer. */
-type Source = Pick<Trainer, "recipe" | "runs">;
+interface Source {
+  recipe: Trainer["recipe"];
+  record(id: string): Promise<RunRecord>;
+}
 
 /** Compares runs: one metric by each method's own steps, scores with intervals, recipes, and the problems one by one. */
 export function comparer(trainer: Source, element: HTMLElement, signal: AbortSignal): Comparing {
@@ -30,7 +32,7 @@ export function comparer(trainer: Source, element: HTMLElement, signal: AbortSig
     const own = ++asked;
     // a run that has not ended grows
     const over = (id: string) => ["finished", "stopped"].includes(records.get(id)?.status ?? "");
-    for (const id of ids) if (!over(id)) records.set(id, await trainer.runs.get(id));
+    for (const id of ids) if (!over(id)) records.set(id, await trainer.record(id));
     const shown = ids.map((id) => records.get(id)!);
     const settings = await Promise.all(shown.map((record) => settingsOf(trainer, record)));
     if (own !== asked || signal.aborted) return;
@@ -213,7 +215,10 @@ async function settingsOf(trainer: Source, record: RunRecord): Promise<Settings>
             (parsed) => parsed.recipe,
             () => recipe,
           );
-    for (const field of await trainer.recipe.fields(method)) {
+    const fields = await trainer.recipe.fields(method).catch(() => null);
+    // a page that only reads has no tables of fields
+    if (!fields) Object.assign(all, writtenSettings(method, yaml ?? ""));
+    for (const field of fields ?? []) {
       const value = own[field.name] ?? field.default;
       all[`${method} ${field.name}`] = value;
     }

@@ -1,6 +1,6 @@
 import type { Evaluation, Method, RunRecord } from "../../src/client/types.ts";
+import { inOrder } from "../../src/report/names.ts";
 import type { LogRecord } from "../../src/report/text.ts";
-import { inOrder } from "../run.ts";
 
 // What a comparison of runs works out, without a document.
 
@@ -38,6 +38,20 @@ export function differences(settings: readonly Settings[]): Difference[] {
     const own = settings.flatMap((one, i) => (name in one ? [values[i]] : []));
     return new Set(own).size > 1 ? [{ name, values }] : [];
   });
+}
+
+/** The top-level fields of a recipe's YAML as they are written, by method and name. */
+export function writtenSettings(method: Method, yaml: string): Settings {
+  const fields = [...yaml.matchAll(/^([a-z]\w*):[ \t]*(.*(?:\n[ \t-].*)*)/gim)];
+  return Object.fromEntries(
+    fields.map(([, name, value]) => [
+      `${method} ${name}`,
+      value
+        .replace(/\s+#.*$/gm, "")
+        .replace(/\s+/g, " ")
+        .trim(),
+    ]),
+  );
 }
 
 function text(value: unknown): string {

@@ -76,14 +76,12 @@ export function filesPart(app: App, signal: AbortSignal, changed: () => void): F
   });
   zone.addEventListener("dragleave", () => over(false));
   zone.addEventListener("drop", (event) => {
-    event.preventDefault();
     over(false);
+    if (event.defaultPrevented) return; // the button within took them
+    event.preventDefault();
     const files = [...(event.dataTransfer?.files ?? [])];
     if (files.length > 0) take(files);
   });
-  // a file dropped beside the zone must not replace the page
-  for (const type of ["dragover", "drop"] as const)
-    addEventListener(type, (event) => event.preventDefault(), { signal });
 
   const removeOne = async ({ name, source }: StoredDocument) => {
     if (!(await confirm(`Remove ${source}?`, "Its pairs go too. The file itself stays where it is.", "Remove"))) return;

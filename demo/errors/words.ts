@@ -47,6 +47,7 @@ export function plainWords(text: string): string {
     )
     .replace(/\b(?:model\.)*embed_tokens\.weight\b/g, "the embedding")
     .replace(/\blm_head\.weight\b/g, "the head")
+    .replace(/https?:\/\/[^\s/]+\/api\/\S+ answers \d+ \w+: /g, "")
     .replace(/\(set HF_TOKEN\)/g, "(sign in)")
     .replace(/: set HF_TOKEN\b[^;.]*/g, ": sign in")
     .replace(/set HF_TOKEN\b( to [^;.,]+)?/g, "sign in")

@@ -10,7 +10,7 @@ interface TrainBar {
   enable(can: boolean): void;
 }
 
-const VERDICTS = { fits: "fits", tight: "tight", large: "too large", unknown: "" };
+const VERDICTS = { fits: "fits", tight: "tight", large: "too large", cannot: "cannot run", unknown: "" };
 
 /** @param start starts the run */
 export function trainBar(start: () => void): TrainBar {
@@ -26,8 +26,8 @@ export function trainBar(start: () => void): TrainBar {
       const plan = "plan" in state ? state.plan : null;
       const peak = plan && plan.phases.length > 0 ? Math.max(...plan.phases.map((phase) => phase.memory.peak)) : null;
       const verdict = plan && state.state === "ready" ? VERDICTS[verdictOf(plan)] : "";
-      const waiting =
-        state.state === "missing" ? state.text : state.state === "wrong" ? "No forecast" : "Working it out …";
+      const working = state.state === "working" ? "Working it out …" : "It cannot run like this";
+      const waiting = state.state === "missing" ? state.text : state.state === "wrong" ? "No forecast" : working;
       setText(memory, peak === null ? waiting : [formatBytes(peak), verdict].filter(Boolean).join(", "));
       setText(time, plan?.time ? aboutSeconds(plan.time.seconds) : "");
     },

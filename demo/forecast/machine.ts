@@ -97,8 +97,14 @@ export class ForecastMachine<J> {
 const TIGHT = 0.85;
 
 /** Whether a job fits. `unknown`: it fits the limits of buffers, and nobody knows how much memory the GPU has. */
-export function verdictOf({ fits, available, phases }: JobPlan): "fits" | "tight" | "large" | "unknown" {
-  if (!fits) return "large";
+export function verdictOf({
+  fits,
+  available,
+  phases,
+  error,
+}: JobPlan): "fits" | "tight" | "large" | "unknown" | "cannot" {
+  // a model that cannot be read is not too large
+  if (!fits) return error === null || error === "MemoryError" ? "large" : "cannot";
   if (available === null) return "unknown";
   const most = phases.reduce((peak, { memory }) => Math.max(peak, memory.peak), 0);
   return most > TIGHT * available ? "tight" : "fits";

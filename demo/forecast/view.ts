@@ -72,6 +72,7 @@ const VERDICTS = {
   fits: "It fits.",
   tight: "It fits, but only just: close other programs that use the GPU.",
   large: "Too large for this machine.",
+  cannot: "It cannot run like this.",
   unknown: "It fits this browser's limits. Browsers do not say how much memory the GPU has.",
 };
 

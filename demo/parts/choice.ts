@@ -1,4 +1,5 @@
 import { h, uid } from "../dom.ts";
+import { takesDrops } from "../drop/files.ts";
 
 interface Option<T extends string> {
   value: T;
@@ -71,7 +72,7 @@ export function select(
   return element;
 }
 
-/** A button that opens the file picker. The hidden input receives focus and keys. */
+/** A button that opens the file picker, and on which files can be dropped. The hidden input receives focus and keys. */
 export function filePicker(
   text: string,
   attributes: { accept?: string; multiple?: boolean; webkitdirectory?: boolean },
@@ -81,5 +82,7 @@ export function filePicker(
   input.addEventListener("change", () => {
     if (input.files?.length) picked([...input.files]);
   });
-  return h("label", { class: "file secondary" }, input, text);
+  const label = h("label", { class: "file secondary" }, input, text);
+  takesDrops(label, (files) => picked(attributes.multiple || attributes.webkitdirectory ? files : files.slice(0, 1)));
+  return label;
 }

@@ -1,8 +1,9 @@
 import type { Evaluation, SolvedProblem } from "../../src/client/types.ts";
+import { inOrder, stageName } from "../../src/report/names.ts";
 import { wilson } from "../../src/report/wilson.ts";
 import { formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
-import { inOrder, type Run, stageName } from "../run.ts";
+import type { Run } from "../run.ts";
 import { labelled, select } from "./choice.ts";
 import { modelText } from "./model-text.ts";
 import { pictures } from "./pictures.ts";

@@ -7,7 +7,7 @@ import { runActions } from "../runs/actions.ts";
 import { confirm } from "./dialog.ts";
 
 /** A run's status in a few words. */
-export const STATUS_WORDS: Record<RunStatus, string> = {
+const STATUS_WORDS: Record<RunStatus, string> = {
   ready: "not started",
   running: "in another tab",
   paused: "paused",
@@ -15,6 +15,11 @@ export const STATUS_WORDS: Record<RunStatus, string> = {
   failed: "failed",
   finished: "finished",
 };
+/** Words for a status. @param folder the run is one of the command line, in a folder that was read once */
+export function statusWords(status: RunStatus, folder: boolean): string {
+  return folder && status === "running" ? "not finished when read" : STATUS_WORDS[status];
+}
+
 const ACTIVITY_WORDS: Record<Exclude<Activity, "idle">, string> = {
   working: "training",
   pausing: "pausing after this step …",
@@ -41,13 +46,13 @@ export function runHeader(app: App, run: Run, here: "training" | "result", signa
     );
     if (sure) void app.stop(run);
   });
-  const actions = h("div", { class: "actions", hidden: app.readOnly }, go, pause, stop);
+  const actions = h("div", { class: "actions", hidden: run.readOnly }, go, pause, stop);
 
   run.watch(signal, () => {
     const { activity } = run;
     const focused = [go, pause, stop].find((button) => button === document.activeElement);
     const started = record.status !== "ready";
-    setText(status, activity === "idle" ? STATUS_WORDS[record.status] : ACTIVITY_WORDS[activity]);
+    setText(status, activity === "idle" ? statusWords(record.status, run.readOnly) : ACTIVITY_WORDS[activity]);
     status.dataset.status = activity === "idle" ? record.status : "training";
     const over = record.status === "finished" || record.status === "stopped";
     go.hidden = activity !== "idle" || over;
@@ -79,6 +84,6 @@ export function runHeader(app: App, run: Run, here: "training" | "result", signa
       ),
       actions,
     ),
-    runActions(app, run, signal),
+    !run.readOnly && runActions(app, run, signal),
   );
 }

@@ -1,7 +1,7 @@
-import { METHOD_NAMES } from "../../src/report/names.ts";
+import { inOrder, METHOD_NAMES } from "../../src/report/names.ts";
 import { formatNumber, formatShare } from "../../src/text/numbers.ts";
 import { fill, h, setText } from "../dom.ts";
-import { inOrder, type Run } from "../run.ts";
+import type { Run } from "../run.ts";
 import { keepPaces, leftText, type Paces, partsLeft, storedPaces } from "../watch/time-left.ts";
 import { progressBar } from "./progress.ts";
 

@@ -177,7 +177,11 @@ export class FrameSandbox implements RewardSandbox {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         frame.remove();
-        reject(new QwenchError(`Cannot run rewards: ${FRAME_FILE} did not load; it must lie beside the page`));
+        reject(
+          new QwenchError(
+            `Cannot run rewards: ${FRAME_FILE} did not load; it must lie beside the page, and the server must send no Content-Security-Policy with it`,
+          ),
+        );
       }, FRAME_MS);
       port1.onmessage = ({ data }: MessageEvent<FrameReply>) => {
         if (data.type === "died") return this.#died(data);

@@ -60,7 +60,7 @@ export class FolderApp extends App {
   /** A run, followed until the page closes: its curves grow with its files. */
   override async open(id: string): Promise<Run> {
     const first = await ask<News>(`/api/run?id=${encodeURIComponent(id)}`, this.#token);
-    const run = new Run(recordOf(first));
+    const run = new Run(recordOf(first), true);
     for (const note of first.notes) run.remark("warning", note);
     run.activity = first.summary.status === "running" ? "working" : "idle";
     void this.#follow(run, first);

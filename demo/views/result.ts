@@ -10,6 +10,7 @@ import type { ShowView } from "./view.ts";
 export function resultView(id: string): ShowView {
   return async (app, signal) => {
     const run = await app.open(id);
+    if (run.readOnly) return (await import("../runs/figures.ts")).runFigures(app, run, signal);
     const recipes = h("div");
     const details = h("details", { class: "more" }, h("summary", {}, "Recipes of this run"), recipes);
     fill(

@@ -1,5 +1,5 @@
 import type { Evaluation } from "../../src/client/types.ts";
-import { METHOD_NAMES } from "../../src/report/names.ts";
+import { inOrder, METHOD_NAMES, stageName } from "../../src/report/names.ts";
 import { counted, formatNumber, formatShare } from "../../src/text/numbers.ts";
 import { type Child, fill, h } from "../dom.ts";
 import { plainWords } from "../errors/words.ts";
@@ -9,7 +9,7 @@ import { phaseCharts } from "../parts/run-charts.ts";
 import { runHeader } from "../parts/run-header.ts";
 import { stages } from "../parts/stages.ts";
 import { judgeKeyLine } from "../reward/key-line.ts";
-import { inOrder, type Run, stageName } from "../run.ts";
+import type { Run } from "../run.ts";
 import { answersNow } from "../watch/answers.ts";
 import type { ShowView } from "./view.ts";
 

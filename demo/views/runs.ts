@@ -5,9 +5,10 @@ import { formatTime } from "../../src/text/times.ts";
 import type { App } from "../app.ts";
 import type { Comparing } from "../compare/compare.ts";
 import { fill, h } from "../dom.ts";
+import { takesDrops } from "../drop/files.ts";
 import { filePicker } from "../parts/choice.ts";
 import { confirm } from "../parts/dialog.ts";
-import { STATUS_WORDS } from "../parts/run-header.ts";
+import { statusWords } from "../parts/run-header.ts";
 import type { View } from "./view.ts";
 
 /** All runs, newest first, with the curves of the selected runs. */
@@ -19,12 +20,17 @@ export function runsView(app: App, signal: AbortSignal): View {
   const compare = async (ids: readonly string[]) => {
     curves.hidden = ids.length === 0;
     if (ids.length === 0 && !comparing) return;
-    comparing ??= (await import("../compare/compare.ts")).comparer(app.trainer, curves, signal);
+    comparing ??= (await import("../compare/compare.ts")).comparer(
+      { recipe: app.trainer.recipe, record: (id) => app.record(id) },
+      curves,
+      signal,
+    );
     await comparing(ids);
   };
 
   const show = async () => {
-    const runs = (await app.trainer.runs.list()).sort((a, b) => b.created - a.created);
+    const opened = app.folders.value.map(({ record }) => record);
+    const runs = [...opened, ...(await app.trainer.runs.list())].sort((a, b) => b.created - a.created);
     if (signal.aborted) return;
     for (const id of ticked) if (!runs.some((run) => run.id === id)) ticked.delete(id);
     const tick = (id: string, on: boolean) => {
@@ -48,16 +54,43 @@ export function runsView(app: App, signal: AbortSignal): View {
     await compare([...ticked]);
   };
   app.stored.watch(signal, () => void show().catch((error) => app.report("runs", error)));
-  const open = async ([file]: File[]) => {
-    try {
-      location.hash = `#/runs/${encodeURIComponent(await app.trainer.runs.unpack(file))}`;
-    } catch (error) {
-      app.report("import", error);
-    }
-  };
-  const picker = filePicker("Import a run …", { accept: ".zip" }, (files) => void open(files));
-  const heading = h("div", { class: "own-heading" }, h("h1", {}, "Runs"), picker);
-  return { title: "Runs", element: h("div", { class: "view runs" }, heading, list, curves) };
+  const heading = h("div", { class: "own-heading" }, h("h1", {}, "Runs"), !app.readOnly && openers(app));
+  const about = "Both can be dropped here. A folder that qwench has trained in is only read.";
+  const element = h(
+    "div",
+    { class: "view runs" },
+    heading,
+    !app.readOnly && h("p", { class: "about" }, about),
+    list,
+    curves,
+  );
+  if (!app.readOnly) takesDrops(element, (files) => void open(app, files));
+  return { title: "Runs", element };
+}
+
+/** Buttons for what else can be shown: an exported run, and a folder of the command line. */
+function openers(app: App): HTMLElement {
+  const take = (files: File[]) => void open(app, files);
+  return h(
+    "div",
+    { class: "openers" },
+    filePicker("Import a run …", { accept: ".zip" }, take),
+    filePicker("Open a folder …", { webkitdirectory: true }, take),
+  );
+}
+
+/** Imports an exported run, or shows the runs in a folder. */
+async function open(app: App, files: readonly File[]): Promise<void> {
+  app.dismiss("import");
+  const [file] = files;
+  try {
+    // a run's files alone are as good as their folder
+    if (file.webkitRelativePath || /\.jsonl?$/.test(file.name))
+      await (await import("../runs/open-folder.ts")).openFolder(app, files);
+    else location.hash = `#/runs/${encodeURIComponent(await app.trainer.runs.unpack(file))}`;
+  } catch (error) {
+    app.report("import", error);
+  }
 }
 
 function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: boolean) => void): HTMLElement {
@@ -70,6 +103,13 @@ function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: 
     { class: "name" },
     h("a", { href: `#/runs/${encodeURIComponent(run.id)}${run.status === "finished" ? "/result" : ""}` }, run.name),
   );
+  const folder = app.folders.value.some(({ record }) => record.id === run.id);
+  const close = h("button", { type: "button", class: "quiet", "aria-label": `Close ${run.name}` }, "Close");
+  close.addEventListener("click", () => {
+    app.folders.value = app.folders.value.filter(({ record }) => record.id !== run.id);
+    app.announce(`Closed ${run.name}. Its folder is as it was.`);
+    app.stored.value++;
+  });
   const remove = h(
     "button",
     { type: "button", class: "quiet", "aria-label": `Delete ${run.name}`, disabled: training },
@@ -104,15 +144,19 @@ function row(app: App, run: RunSummary, ticked: boolean, tick: (id: string, on: 
       "div",
       { class: "words" },
       name,
-      h("span", { class: "about" }, `${run.model} · ${run.data} · ${steps.join(", ")} · ${formatTime(run.created)}`),
+      h(
+        "span",
+        { class: "about" },
+        `${folder ? "Folder, read only · " : ""}${run.model} · ${run.data} · ${steps.join(", ")} · ${formatTime(run.created)}`,
+      ),
     ),
     h("span", { class: "accuracy" }, run.accuracy === null ? "" : `${formatShare(run.accuracy)} right`),
     h(
       "span",
       { class: "status", "data-status": training ? "training" : run.status },
-      training ? "training" : STATUS_WORDS[run.status],
+      training ? "training" : statusWords(run.status, folder),
     ),
-    h("span", { class: "actions" }, ...(app.readOnly ? [] : [rename, remove])),
+    h("span", { class: "actions" }, ...(app.readOnly ? [] : folder ? [close] : [rename, remove])),
   );
 }
 

@@ -1,10 +1,10 @@
-import { METHOD_NAMES } from "../../src/report/names.ts";
+import { inOrder, METHOD_NAMES, stageName } from "../../src/report/names.ts";
 import { formatShare } from "../../src/text/numbers.ts";
 import { formatSeconds } from "../../src/text/times.ts";
 import { fill, h, setIdle, setText } from "../dom.ts";
 import { progressBar } from "../parts/progress.ts";
 import { phaseCharts } from "../parts/run-charts.ts";
-import { inOrder, type Run, stageName } from "../run.ts";
+import type { Run } from "../run.ts";
 import { saveFile } from "../save-file.ts";
 import charts from "../styles/charts.css?inline";
 import type { Host, WidgetState, WidgetStatus } from "./host.ts";

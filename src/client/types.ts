@@ -137,6 +137,23 @@ export interface RunRecord extends RunSummary {
   pictures?: Record<string, string>;
 }
 
+/** A file of a folder that a user opened. */
+export interface FolderFile {
+  /** with `/`, beginning with the folder's name */
+  path: string;
+  file: Blob;
+}
+
+/** A run of the command line in a folder: it can be looked at, and nothing else. */
+export interface FolderRun {
+  /** its id begins with `folder:`; its evaluations are those that `qwench eval` wrote beside it */
+  record: RunRecord;
+  /** the adapter's name */
+  device: string | null;
+  /** what could not be read */
+  notes: string[];
+}
+
 /** An entry of storage: a model, data set or run. */
 export interface StoredItem {
   id: string;
@@ -321,6 +338,8 @@ export interface Trainer {
     pack(id: string): Promise<ExportedFile>;
     /** Adds a packed run to the history, where it can be looked at and continued from. @returns its new id; @throws {FormatError} */
     unpack(file: File): Promise<string>;
+    /** The command line's runs in a folder, and their evaluations. Only reads: the runs do not become part of the history. */
+    read(files: readonly FolderFile[]): Promise<FolderRun[]>;
     /** The saved states of a run that is not training, the newest first. */
     saved(id: string): Promise<SavedStep[]>;
     /**

@@ -29,6 +29,7 @@ import published from "../../workers/session/published.json" with { type: "json"
 import { formatForm, formFields, parseForm } from "../../workers/session/recipes.ts";
 import { judgePlatform } from "../../workers/session/reward-platform.ts";
 import { rewardRows } from "../../workers/session/reward-rows.ts";
+import { readRunFolders } from "../../workers/session/run-folders.ts";
 import { fakeDocuments } from "./fake-documents.ts";
 import { evaluationOf, HOSTILE, logAt, newRecord, planOf, play, type Script } from "./fake-runs.ts";
 
@@ -169,6 +170,7 @@ export function createTrainer(): Trainer {
       unpack: async ({ name }) => {
         throw new FormatError(`Cannot import ${name}: it is no archive`);
       },
+      read: readRunFolders,
       saved: async (id) =>
         found(id)
           .phases.flatMap(({ global_step: step }, phase) => (step > 0 ? [{ phase, step }] : []))

@@ -62,12 +62,17 @@ test("lists runs, follows one as it grows, and runs nothing of a hostile folder"
   await page.waitForFunction(() => document.querySelectorAll(".run-list li").length === 2);
   expect(page.url()).not.toContain("token"); // it does not stay in the history
   expect(await page.$$eval("button", (all) => all.map(({ textContent }) => textContent))).not.toContain("Delete");
+  expect(await page.$("input[type=file]")).toBeNull(); // nothing can be imported
+  for (const box of await page.$$(".run-list input")) await box.click();
+  await page.waitForFunction(() => document.querySelectorAll(".compare .line").length === 2);
+  await page.waitForFunction(() => /Differences of the recipes.*model/.test(document.body.textContent!));
 
   const go = (hash: string) => page.evaluate((to) => void (location.hash = to), hash);
   const runs: Record<string, string> = Object.fromEntries(
     await page.$$eval(".run-list a", (all) => all.map((a) => [a.textContent, (a as HTMLAnchorElement).hash])),
   );
   await go(runs.live);
+  await page.waitForSelector(".stages");
   await page.waitForSelector(".phase-charts svg");
   expect(await page.$eval(".stages", ({ textContent }) => textContent)).toContain("step 20 of 40");
   log("live", 21);
@@ -77,6 +82,7 @@ test("lists runs, follows one as it grows, and runs nothing of a hostile folder"
   expect(violations.filter(({ impact }) => impact === "serious" || impact === "critical")).toEqual([]);
   const buttons = await page.$$eval(".run-header button", (all) => all.filter((one) => one.checkVisibility()).length);
   expect(buttons).toBe(0);
+  expect(await page.$(".run-more")).toBeNull();
   await go(`${runs.live.replace(/\/result$/, "")}/result`);
   await page.waitForFunction(() => document.querySelector(".figures")?.textContent?.includes("42 s"));
 

@@ -145,6 +145,8 @@ describe("the forecast of changing drafts", () => {
 test("the verdict: too large, tight above 85 % of what is free, else it fits; unknown without a known size", () => {
   const plan = planOf(85, true);
   expect(verdictOf({ ...plan, fits: false, available: 1000 })).toBe("large");
+  expect(verdictOf({ ...plan, fits: false, available: 1000, error: "MemoryError" })).toBe("large");
+  expect(verdictOf({ ...plan, fits: false, available: 1000, error: "NotFoundError" })).toBe("cannot");
   expect(verdictOf({ ...plan, available: 99 })).toBe("tight");
   expect(verdictOf({ ...plan, available: 101 })).toBe("fits");
   expect(verdictOf(plan)).toBe("unknown");

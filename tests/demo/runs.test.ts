@@ -1,9 +1,9 @@
 import { expect, test, vi } from "vitest";
 import { embeddedJob, jobOf } from "../../demo/jobs.ts";
 import { keepModule, keepModulesOf, shelf } from "../../demo/reward/shelf.ts";
-import { inOrder, stageName } from "../../demo/run.ts";
 import { draftOfJob } from "../../demo/runs/draft-of-job.ts";
 import type { Evaluation, Job } from "../../src/client/types.ts";
+import { inOrder, stageName } from "../../src/report/names.ts";
 
 // What the page works out about earlier runs, without a document.
 

@@ -39,10 +39,10 @@ describe("errors in the user's words", () => {
   });
   test("a gated model: sign in, not an environment variable", () => {
     const { title, text, signIn } = shown(
-      "Cannot fetch the model a/b: 401: it is gated or private (set HF_TOKEN), or the name does not exist",
+      "Cannot fetch the model a/b: https://huggingface.co/api/models/a/b/revision/main answers 401 GatedRepo: it is gated or private (set HF_TOKEN), or the name does not exist",
     );
     expect([title, signIn]).toEqual(["This needs an account on the hub", true]);
-    expect(text).toBe("Cannot fetch the model a/b: 401: it is gated or private (sign in), or the name does not exist");
+    expect(text).toBe("Cannot fetch the model a/b: it is gated or private (sign in), or the name does not exist");
     expect(shown("404: the name does not exist; if it is gated or private: set HF_TOKEN").text).not.toMatch(/HF_TOKEN/);
     expect(problemOf(new Error("odd")).signIn).toBe(false);
   });

@@ -253,11 +253,13 @@ test("every TypeScript block of the pages type-checks against the package's entr
   expect(typeFaults(programs)).toEqual([]);
 });
 
-test("the README has at most 200 lines, and pictures of at most 300 KB", () => {
+test("the README has at most 200 lines; pictures of the page have at most 150 KB each and 3 MB together", () => {
   expect(textOf("README.md").trimEnd().split("\n").length).toBeLessThanOrEqual(200);
-  const pictures = readdirSync(join(root, "docs/images"));
-  expect(pictures).toContain("page-light.png");
-  for (const name of pictures) expect(statSync(join(root, "docs/images", name)).size, name).toBeLessThan(300_000);
+  const folder = join(root, "demo/screenshots");
+  const sizes = readdirSync(folder).map((name) => ({ name, size: statSync(join(folder, name)).size }));
+  expect(sizes.map(({ name }) => name)).toContain("run-desktop-light.webp");
+  for (const { name, size } of sizes) expect(size, name).toBeLessThan(150_000);
+  expect(sizes.reduce((sum, { size }) => sum + size, 0)).toBeLessThan(3_000_000);
 });
 
 test("every table lists all its names", () => {

@@ -55,6 +55,9 @@ describe("a run's record", () => {
       ["sft", 0.3],
     ]);
     expect(run.accuracy).toBe(0.3);
+    note(run, { type: "evaluated", evaluation: { stage: "sft", phase: 0, step: 4, accuracy: 0.9, problems: [] } });
+    expect(run.evaluations.map(({ step }) => step)).toEqual([undefined, 4, undefined]);
+    expect(run.accuracy).toBe(0.3); // an earlier checkpoint is not what the run has become
   });
 });
 

@@ -1,6 +1,7 @@
 import { parseJsonObject } from "../../src/io/checkpoint.ts";
 import { ADAPTER_CONFIG_FILE, type AdapterConfig } from "../../src/io/peft.ts";
 import { type CardEvaluation, type CardFacts, modelCard } from "../../src/report/model-card.ts";
+import { stageName } from "../../src/report/names.ts";
 import type { MergedFile } from "../../src/session/export.ts";
 import { answerTokens, nameOfData, nameOfModel } from "./recipes.ts";
 import type { StoredRun } from "./runs.ts";
@@ -70,12 +71,12 @@ function factsOf(run: StoredRun, repo: string, config: AdapterConfig | null, fil
 /** An evaluation as the card's table has it: one greedy answer per problem. */
 function evaluationRow(
   run: StoredRun,
-  { stage, accuracy, problems }: StoredRun["evaluations"][number],
+  { stage, step, accuracy, problems }: StoredRun["evaluations"][number],
 ): CardEvaluation {
   const { evaluate } = run.job;
   const share = 100 * accuracy;
   return {
-    model_type: stage === "base" ? `${nameOfModel(run.job.model)}, before` : `after ${stage.toUpperCase()}`,
+    model_type: stage === "base" ? `${nameOfModel(run.job.model)}, before` : stageName({ stage, step }),
     dataset: evaluate ? nameOfData(evaluate.data) : "held-out problems",
     total_problems: problems.length,
     pass_at: { 1: share },

@@ -2,6 +2,7 @@ import type { ExportedFile, ExportKind } from "../../src/client/types.ts";
 import { NotFoundError } from "../../src/errors.ts";
 import { opfsRoot } from "../../src/platform/browser/opfs-folder.ts";
 import { roomLeft } from "../../src/platform/browser/quota.ts";
+import { stageName } from "../../src/report/names.ts";
 import { renderReport } from "../../src/report/training.ts";
 import {
   type ExportFormat,
@@ -107,8 +108,8 @@ function reportOf(run: StoredRun): string {
   }));
   const few =
     completions.length > 3 ? [completions[0], completions[completions.length >> 1], completions.at(-1)!] : completions;
-  const accuracies = run.evaluations.map(({ stage, accuracy, problems }): [string, string] => [
-    `accuracy, ${stage === "base" ? "before" : `after ${stage}`}`,
+  const accuracies = run.evaluations.map(({ accuracy, problems, ...of }): [string, string] => [
+    `accuracy, ${stageName(of)}`,
     `${formatShare(accuracy, 1)} of ${problems.length} held-out problems`,
   ]);
   return renderReport({

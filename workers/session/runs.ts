@@ -5,6 +5,7 @@ import { ADAPTER_WEIGHTS_FILE } from "../../src/io/peft.ts";
 import type { Folder } from "../../src/io/storage.ts";
 import { IdbFolder } from "../../src/platform/browser/idb-folder.ts";
 import { explainStorage } from "../../src/platform/browser/quota.ts";
+import { inOrder } from "../../src/report/names.ts";
 import { findCheckpoint } from "../../src/train/checkpoint.ts";
 import { runsHeld } from "./locks.ts";
 
@@ -156,6 +157,6 @@ function addEvaluation(run: StoredRun, evaluation: Evaluation): void {
   const others = run.evaluations.filter(
     ({ stage, phase, step }) => stage !== evaluation.stage || phase !== evaluation.phase || step !== evaluation.step,
   );
-  run.evaluations = [...others, evaluation];
-  run.accuracy = evaluation.accuracy;
+  run.evaluations = inOrder([...others, evaluation]);
+  run.accuracy = run.evaluations.at(-1)!.accuracy; // of what the run has become, also if an earlier checkpoint was evaluated since
 }

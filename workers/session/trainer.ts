@@ -139,6 +139,7 @@ export class TrainerSession implements TrainerService {
     checkpoints: async (id) => keptAdapters(await this.store.get(id), this.store),
     pack: async (id) => (await import("./packed-runs.ts")).packRun(await this.store.get(id), this.store),
     unpack: async (file) => (await import("./packed-runs.ts")).unpackRun(file, this.store),
+    read: async (files) => (await import("./run-folders.ts")).readRunFolders(files),
     saved: async (id) => savedSteps(await this.store.get(id), this.store),
     evaluate: (id, { signal, at } = {}) =>
       stoppable((own) => evaluateRun({ id, at, runs: this.store, ...this.parts, signal: own }), signal),

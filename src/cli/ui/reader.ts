@@ -3,10 +3,9 @@ import { join } from "node:path";
 import type { CompletionRecord, LogRecord, RunRecord, RunStatus, RunSummary } from "../../client/types.ts";
 import { nodeFolder } from "../../platform/node/fs.ts";
 import { lockOwner } from "../../platform/node/lock.ts";
-import type { Method } from "../../recipe/recipe.ts";
-import { readCompletions } from "../../session/completions-log.ts";
 import { type RunFacts, readRunFile, runFile } from "../../session/run-file.ts";
-import { metricsFile, readTimedMetrics } from "../../session/run-log.ts";
+import { guessedMethod, shownCompletions, shownLogs } from "../../session/run-lines.ts";
+import { metricsFile } from "../../session/run-log.ts";
 import { GrowingFile } from "./growing-file.ts";
 
 /** Generation batches that are shown. */
@@ -105,16 +104,9 @@ export class RunReader {
       this.logs = [];
       this.bad = 0;
     }
-    for (const line of lines) {
-      if (line.trim() === "") continue;
-      try {
-        for (const { record, elapsed } of readTimedMetrics(`${line}\n`, metricsFile)) {
-          this.logs.push({ ...(record as LogRecord), ...(elapsed !== null && { elapsed }) });
-        }
-      } catch {
-        this.bad++;
-      }
-    }
+    const { logs, bad } = shownLogs(lines);
+    for (const log of logs) this.logs.push(log);
+    this.bad += bad;
   }
 
   /** What run.json says; null: it is missing, no file, or too large to be one of ours. */
@@ -124,7 +116,7 @@ export class RunReader {
   }
 
   private async summarise(facts: RunFacts | null): Promise<RunSummary> {
-    const method = facts?.method ?? guessed(this.logs);
+    const method = facts?.method ?? guessedMethod(this.logs);
     const global_step = this.logs.reduce((most, { step }) => Math.max(most, step), 0);
     const max_steps = facts?.max_steps ?? null;
     return {
@@ -186,23 +178,10 @@ async function batchOf(path: string): Promise<CompletionRecord[]> {
   const handle = await open(path, "r").catch(() => null);
   if (!handle) return [];
   try {
-    const lines = (await handle.readFile("utf8")).split("\n").slice(0, -1);
-    return lines.flatMap((line) => {
-      try {
-        return readCompletions(`${line}\n`, path) as CompletionRecord[];
-      } catch {
-        return [];
-      }
-    });
+    return shownCompletions(await handle.readFile("utf8"), path);
   } finally {
     await handle.close();
   }
-}
-
-/** The method of a run without run.json, by the names of its metrics. */
-function guessed(logs: readonly LogRecord[]): Method {
-  if (logs.some((log) => "rewards/margins" in log)) return "dpo";
-  return logs.some((log) => "reward" in log) ? "grpo" : "sft";
 }
 
 async function modified(path: string): Promise<number> {

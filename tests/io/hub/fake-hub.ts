@@ -103,6 +103,8 @@ export class FakeHub {
     const url = new URL(rawUrl, this.url);
     const fail = (status: number, code: string) =>
       res.writeHead(status, { "X-Error-Code": code, "Content-Type": "application/json" }).end(`{"error":"${code}"}`);
+    const known = this.#answerSearch(url);
+    if (known) return res.writeHead(200, { "Content-Type": "application/json" }).end(JSON.stringify(known));
     const repo = this.repos.find(({ kind, id }) =>
       [`/api/${kind}s/${id}/`, `/${kind === "model" ? "" : "datasets/"}${id}/resolve/`].some((start) =>
         url.pathname.startsWith(start),
@@ -149,6 +151,28 @@ export class FakeHub {
       "X-Linked-ETag": `"${sha256(bytes)}"`,
     });
     return res.end();
+  }
+
+  /** The search for data sets, and what the hub's server of data sets tells of one; null: another request. */
+  #answerSearch({ pathname, searchParams }: URL): unknown {
+    const sets = this.repos.filter(({ kind }) => kind === "dataset");
+    if (pathname === "/api/datasets") {
+      const found = sets.filter(({ id }) => id.includes(searchParams.get("search") ?? ""));
+      return found.map(({ id }, i) => ({ id, downloads: 1000 >> i }));
+    }
+    const set = sets.find(({ id }) => id === searchParams.get("dataset"));
+    // data files are CONFIG/SPLIT.jsonl
+    const parts = Object.keys(set?.files ?? {}).flatMap((name) => {
+      const [, config, split] = /^([\w-]+)\/([\w-]+)\.jsonl$/.exec(name) ?? [];
+      return split ? [{ config, split, name }] : [];
+    });
+    if (pathname === "/splits") return { splits: parts.map(({ config, split }) => ({ config, split })) };
+    if (pathname !== "/first-rows") return null;
+    const part = parts.find(
+      ({ config, split }) => config === searchParams.get("config") && split === searchParams.get("split"),
+    );
+    const lines = part ? new TextDecoder().decode(set!.files[part.name]).trim().split("\n").slice(0, 100) : [];
+    return { rows: lines.map((line) => ({ row: JSON.parse(line) })) };
   }
 
   #answerCdn(asked: Asked, res: ServerResponse): void {

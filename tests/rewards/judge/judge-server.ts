@@ -37,12 +37,17 @@ export function inTurn(...answers: Answer[]): Answer {
   return (res, asked, n) => answers[Math.min(n, answers.length - 1)](res, asked, n);
 }
 
-/** An OpenAI-compatible endpoint on the loopback, which answers with `answer`. */
-export async function serveJudge(answer: Answer): Promise<JudgeServer> {
+/** An OpenAI-compatible endpoint on the loopback, which answers with `answer`. @param options.cors lets pages of other origins ask */
+export async function serveJudge(answer: Answer, { cors = false } = {}): Promise<JudgeServer> {
   const asked: Asked[] = [];
   let open = 0;
   const state = { busiest: 0 };
   const server = createServer(async (req: IncomingMessage, res) => {
+    if (cors) {
+      res.setHeader("Access-Control-Allow-Origin", "*");
+      res.setHeader("Access-Control-Allow-Headers", "authorization, content-type");
+      if (req.method === "OPTIONS") return res.writeHead(204).end();
+    }
     open++;
     state.busiest = Math.max(state.busiest, open);
     res.on("close", () => open--);
