@@ -21,12 +21,19 @@ interface Node {
 
 const node = (): Node => ({ group: null, next: new Map() });
 
+/** The tensors and bind groups of a plan's last use, by their numbers. */
+export interface LastUse {
+  readonly tensors: (Tensor | null)[];
+  readonly groups: (GPUBindGroup | null)[];
+}
+
 /** Bind groups by their resources: one number per buffer range or texture, one look-up per binding. */
 export class BindGroups {
   size = 0;
   private roots: Node[] = [];
   private readonly ranges = new WeakMap<GPUBuffer | GPUTexture, Map<number, Map<number, number>>>();
   private named = 0;
+  private lastUses = new WeakMap<object, WeakMap<object, LastUse>>();
 
   /**
    * The group of a dispatch.
@@ -71,8 +78,18 @@ export class BindGroups {
     return this.make(gpu, at, program, named, null);
   }
 
+  /** The last use of a plan by what it is used for, such as one layer. Forgotten with the groups. */
+  lastUse(plan: object, by: object): LastUse {
+    let uses = this.lastUses.get(plan);
+    if (!uses) this.lastUses.set(plan, (uses = new WeakMap()));
+    let last = uses.get(by);
+    if (!last) uses.set(by, (last = { tensors: [], groups: [] }));
+    return last;
+  }
+
   clear(): void {
     this.roots = [];
+    this.lastUses = new WeakMap();
     this.size = 0;
   }
 
@@ -119,6 +136,12 @@ export class BindGroups {
     if (id === undefined) lengths.set(bytes, (id = this.named++));
     return id;
   }
+}
+
+/** Whether two tensors are bound alike. */
+export function boundAlike(a: Tensor | null | undefined, b: Tensor | null): boolean {
+  if (!a || !b) return a === b;
+  return a.buffer === b.buffer && a.offset === b.offset && a.bytes === b.bytes;
 }
 
 function next(from: Node, id: number): Node {

@@ -26,6 +26,8 @@ export abstract class Encoding implements Recording {
   /** of the pass */
   private running: Program | null = null;
   private work = 0;
+  /** of a submission's work */
+  private most = 0;
   private names = new Set<string>();
   protected reads: Pending[] = [];
   protected sources: GPUBuffer[] = [];
@@ -57,7 +59,7 @@ export abstract class Encoding implements Recording {
     pass.dispatchWorkgroups(size[0], size[1], size[2]);
     if (gpu.profiler) this.closePass();
     this.work += work;
-    if (this.work >= gpu.pace.limit) this.flush();
+    if (this.work >= this.most) this.flush();
   }
 
   /** Records a copy, in order with the dispatches. */
@@ -124,6 +126,7 @@ export abstract class Encoding implements Recording {
     this.gpu.check();
     if (!this.encoder) {
       this.encoder = this.gpu.device.createCommandEncoder();
+      this.most = this.gpu.pace.limit;
       this.gpu.pool.recording();
     }
     return this.encoder;

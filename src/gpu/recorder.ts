@@ -3,6 +3,7 @@ import { fold, type Grid, packParams, setParam } from "./dispatch.ts";
 import { type Command, Encoding } from "./encoding.ts";
 import { type Params, paramsOf } from "./params.ts";
 import { type Plan, PlanWriter, type Step } from "./plan.ts";
+import { PlanUse, viewOf } from "./plan-use.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Shader } from "./program.ts";
 import { bufferOf, byteLength, collectBuffers, type DType, sizeOf, type Tensor } from "./tensor.ts";
@@ -47,17 +48,23 @@ export class Recorder extends Encoding {
   }
 
   /**
-   * A tensor with initial values. The copy is recorded in order: commands before it still see the old content of a
-   * reused buffer. For a step's inputs, not for weights.
+   * A tensor with initial values. They arrive in order: commands before it still see the old content of a reused buffer. For a
+   * step's inputs, not for weights.
    */
   upload(data: Uint32Array | Float32Array, shape: readonly number[], label: string): Tensor {
     this.refuse(`upload ${label}`);
     const tensor = this.empty(shape, data instanceof Float32Array ? "f32" : "u32", label, "input");
-    const from = this.gpu.device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
-    new Uint32Array(from.getMappedRange()).set(new Uint32Array(data.buffer, data.byteOffset, data.length));
-    from.unmap();
+    const { device, storage } = this.gpu;
     const to = bufferOf(tensor);
-    this.gpu.storage.written(to);
+    storage.written(to);
+    const words = new Uint32Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+    if (!tensor.block!.awaited) {
+      device.queue.writeBuffer(to, tensor.offset, words);
+      return tensor;
+    }
+    const from = device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
+    new Uint32Array(from.getMappedRange()).set(words);
+    from.unmap();
     this.open().copyBufferToBuffer(from, 0, to, tensor.offset, tensor.bytes);
     this.sources.push(from);
     return tensor;
@@ -80,11 +87,20 @@ export class Recorder extends Encoding {
         );
       }
       this.writer?.freed(tensor);
-      for (const scope of this.scopes) {
-        const at = scope.findIndex((made) => made.block === tensor.block);
-        if (at >= 0) scope.splice(at, 1);
-      }
+      this.leaveScope(block);
       this.gpu.pool.give(tensor.block);
+    }
+  }
+
+  /** Takes a block's tensor out of its scope: most likely one that was made of late. */
+  private leaveScope(block: Tensor["block"]): void {
+    for (let s = this.scopes.length - 1; s >= 0; s--) {
+      const scope = this.scopes[s];
+      for (let i = scope.length - 1; i >= 0; i--) {
+        if (scope[i].block !== block) continue;
+        scope.splice(i, 1);
+        return;
+      }
     }
   }
 
@@ -188,48 +204,50 @@ export class Recorder extends Encoding {
   /**
    * Records a plan with other tensors and seeds: shapes, types and aliases as when it was made.
    *
+   * @param by what the plan is used for, such as one layer: its bind groups are those of its last use, where its buffers are
    * @returns the plan's results. The enclosing scope has those that the plan made
    */
-  follow(plan: Plan, given: readonly (Tensor | null)[], seeds: readonly number[]): (Tensor | null)[] {
-    const { gpu } = this;
-    const { steps } = plan;
-    const held = given.slice();
+  follow(
+    plan: Plan,
+    given: readonly (Tensor | null)[],
+    seeds: readonly number[],
+    by: object | null = null,
+  ): (Tensor | null)[] {
+    const use = new PlanUse(this.gpu, plan, given, by);
+    const { held } = use;
+    let done = false;
     try {
-      for (let i = 0; i < steps.length; i++) {
-        const { op, tensor, to, made, run } = steps[i];
-        if (op === "dispatch") this.followDispatch(run!, held, seeds);
-        else if (op === "make") held.push(this.make(made!.shape, made!.dtype, made!.label, made!.kind, made!.bytes));
+      for (const { op, tensor, to, made, run } of plan.steps) {
+        if (op === "dispatch") this.followDispatch(run!, use, seeds);
+        else if (op === "make") use.add(this.make(made!.shape, made!.dtype, made!.label, made!.kind, made!.bytes));
         else if (op === "free") {
           const old = held[tensor]!;
           if (tensor < plan.given) this.release(old);
-          else gpu.pool.give(old.block!);
+          else this.gpu.pool.give(old.block!);
           held[tensor] = null;
         } else if (op === "copy") this.copy(held[tensor]!, held[to]!);
         else if (op === "clear") this.clear(held[tensor]!);
-        else held.push(viewOf(held[tensor]!, made!));
+        else use.add(viewOf(held[tensor]!, made!));
       }
+      done = true;
     } finally {
+      if (!done) use.forget();
       const scope = this.scopes.at(-1);
       for (let i = plan.given; scope && i < held.length; i++) {
         const left = held[i];
         if (left?.block) scope.push(left);
       }
     }
-    return plan.results.map((number) => (number < 0 ? null : held[number]));
+    return use.results();
   }
 
-  private followDispatch(
-    { program, params, size, work, bindings, seeds: changed }: NonNullable<Step["run"]>,
-    held: readonly (Tensor | null)[],
-    seeds: readonly number[],
-  ): void {
-    const { gpu } = this;
+  private followDispatch(run: NonNullable<Step["run"]>, use: PlanUse, seeds: readonly number[]): void {
+    const { program, params, size, work, seeds: changed } = run;
     for (const { word, value } of changed) {
       params!.words[word] = seeds[value];
       params!.era = -1;
     }
-    const group = gpu.bindGroups.byNumber(gpu, program, held, bindings);
-    const command = { program, group, params, size, work };
+    const command = { program, group: use.groupOf(run), params, size, work };
     this.captured?.push({ ...command, params: params && paramsOf(params.words.slice()) });
     this.emit(command);
   }
@@ -332,9 +350,4 @@ export class Recorder extends Encoding {
     data.catch(() => {}); // awaiting it shows the error; an unawaited read must not end the process
     return data;
   }
-}
-
-/** A view that a plan makes. */
-function viewOf(of: Tensor, { shape, dtype, label, bytes, offset }: NonNullable<Step["made"]>): Tensor {
-  return { label, shape, dtype, buffer: of.buffer, offset: of.offset + offset, bytes, block: null };
 }

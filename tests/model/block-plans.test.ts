@@ -73,6 +73,7 @@ function modelOf({
   const { lora = {}, keep = false, activations = "f32" } = rest;
   const limits = { ...LIMITS, ...(binding && { maxStorageBufferBindingSize: binding }) };
   const gpu = fakeGpu({ limits, activations });
+  Object.assign(gpu.pace, { budget: 1e15, learn: () => {} }); // no submission depends on time
   const config = parseModelConfig(spec as Parameters<typeof parseModelConfig>[0], "tiny");
   const adapter = { r: 4, lora_alpha: 8, lora_dropout: 0.1, use_rslora: false, target_modules: [...modules], ...lora };
   const { model } = buildModel(gpu, config, lora === null ? "all" : { lora: adapter }, () => (lora ? "bf16" : "f32"));

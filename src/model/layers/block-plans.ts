@@ -100,7 +100,7 @@ export function blockForward(
   const given = use && [stream.x, stream.delta, ...use.tensors];
   const plan = use?.known.forward;
   if (use && plan) {
-    const results = record.follow(plan, given!, use.seeds);
+    const results = record.follow(plan, given!, use.seeds, block);
     const [x, delta, ...tensors] = results;
     const again = () => record.rehearse(plan, results, body).saved;
     return { stream: { x: x!, delta }, saved: { tensors, use, own: null, again } };
@@ -135,7 +135,7 @@ export function blockBackward(
   const plan = plans?.get(needsInput);
   const given = use && [g, ...tensors, ...use.tensors];
   if (plan) {
-    record.follow(plan, given!, use!.seeds);
+    record.follow(plan, given!, use!.seeds, block);
     return;
   }
   const own = saved.own ?? saved.again();
