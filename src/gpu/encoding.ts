@@ -1,4 +1,5 @@
 import { GpuError } from "../errors.ts";
+import { proveBindGroups } from "./bind-groups.ts";
 import type { GpuContext } from "./context.ts";
 import type { Dispatch } from "./plan.ts";
 import type { MemoryKind } from "./pool.ts";
@@ -90,6 +91,7 @@ export abstract class Encoding implements Recording {
     gpu.profiler?.resolve(this.encoder);
     gpu.arena.upload();
     const names = [...this.names].join(", ");
+    proveBindGroups(gpu.device);
     gpu.device.pushErrorScope("out-of-memory");
     gpu.device.pushErrorScope("validation");
     gpu.device.queue.submit([this.encoder.finish({ label: names })]);

@@ -56,7 +56,8 @@ interface Ledger {
 /** A request is rounded up to one of eight sizes per power of two, so that steps of nearly equal length share buffers. */
 export function sizeClass(bytes: number): number {
   if (bytes <= 2048) return Math.max(256, Math.ceil(bytes / 256) * 256);
-  const grain = 2 ** (Math.floor(Math.log2(bytes)) - 3);
+  const exponent = bytes < 2 ** 31 ? 31 - Math.clz32(bytes) : Math.floor(Math.log2(bytes));
+  const grain = 2 ** (exponent - 3);
   return Math.ceil(bytes / grain) * grain;
 }
 
