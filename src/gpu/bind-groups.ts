@@ -21,12 +21,61 @@ interface Node {
 
 const node = (): Node => ({ group: null, next: new Map() });
 
+/** A bind group that may turn out to be refused. */
+interface Made {
+  readonly gpu: Device;
+  readonly program: Program;
+  readonly descriptor: GPUBindGroupDescriptor;
+  /** in the program's order */
+  readonly tensors: readonly Tensor[];
+}
+
+/** Bind groups of each device since its last submission. They share an error scope, because a scope costs more than a group. */
+const unproven = new WeakMap<GPUDevice, Made[]>();
+
+/** Ends the error scope of the bind groups made since the last call. Call before a submission, outside any other scope. */
+export function proveBindGroups(device: GPUDevice): void {
+  const made = unproven.get(device);
+  if (!made) return;
+  unproven.delete(device);
+  const found = device.popErrorScope().then((error) => (error ? refusedOf(device, made, error) : null));
+  for (const gpu of new Set(made.map((one) => one.gpu))) {
+    gpu.watch(found.then((refused) => (refused && (refused.of === gpu || refused.of === null) ? refused.fault : null)));
+  }
+}
+
+/** Finds the first refused bind group by making them again, one by one. @returns of: null if the error is another's */
+async function refusedOf(
+  device: GPUDevice,
+  made: readonly Made[],
+  { message }: GPUError,
+): Promise<{ of: Device | null; fault: GpuError }> {
+  for (const { gpu, program, descriptor, tensors } of made) {
+    device.pushErrorScope("validation");
+    device.createBindGroup(descriptor);
+    const error = await device.popErrorScope();
+    if (!error) continue;
+    const what = program.storage.map(({ name }, i) => `${name} = ${tensors[i].label} [${tensors[i].shape}]`);
+    const fault = new GpuError(`Cannot bind ${what.join(", ")} to kernel ${program.name}: ${error.message}`);
+    return { of: gpu, fault };
+  }
+  const names = [...new Set(made.map(({ program }) => program.name))].join(", ");
+  return { of: null, fault: new GpuError(`Cannot prepare kernels ${names}: ${message}`) };
+}
+
+/** The tensors and bind groups of a plan's last use, by their numbers. */
+export interface LastUse {
+  readonly tensors: (Tensor | null)[];
+  readonly groups: (GPUBindGroup | null)[];
+}
+
 /** Bind groups by their resources: one number per buffer range or texture, one look-up per binding. */
 export class BindGroups {
   size = 0;
   private roots: Node[] = [];
   private readonly ranges = new WeakMap<GPUBuffer | GPUTexture, Map<number, Map<number, number>>>();
   private named = 0;
+  private lastUses = new WeakMap<object, WeakMap<object, LastUse>>();
 
   /**
    * The group of a dispatch.
@@ -71,8 +120,18 @@ export class BindGroups {
     return this.make(gpu, at, program, named, null);
   }
 
+  /** The last use of a plan by what it is used for, such as one layer. Forgotten with the groups. */
+  lastUse(plan: object, by: object): LastUse {
+    let uses = this.lastUses.get(plan);
+    if (!uses) this.lastUses.set(plan, (uses = new WeakMap()));
+    let last = uses.get(by);
+    if (!last) uses.set(by, (last = { tensors: [], groups: [] }));
+    return last;
+  }
+
   clear(): void {
     this.roots = [];
+    this.lastUses = new WeakMap();
     this.size = 0;
   }
 
@@ -99,12 +158,14 @@ export class BindGroups {
     });
     if (program.uniform >= 0)
       entries.push({ binding: program.uniform, resource: { buffer: arena.buffer, size: arena.slotBytes } });
-    device.pushErrorScope("validation");
-    const group = device.createBindGroup({ label: program.name, layout: program.layout, entries });
-    const what = program.storage.map(({ name }) => `${name} = ${tensors[name].label} [${tensors[name].shape}]`);
-    const fault = (error: GPUError | null) =>
-      error ? new GpuError(`Cannot bind ${what.join(", ")} to kernel ${program.name}: ${error.message}`) : null;
-    gpu.watch(device.popErrorScope().then(fault));
+    const descriptor = { label: program.name, layout: program.layout, entries };
+    let made = unproven.get(device);
+    if (!made) {
+      device.pushErrorScope("validation");
+      unproven.set(device, (made = []));
+    }
+    const group = device.createBindGroup(descriptor);
+    made.push({ gpu, program, descriptor, tensors: program.storage.map(({ name }) => tensors[name]) });
     place.group = group;
     this.size++;
     return group;
@@ -119,6 +180,12 @@ export class BindGroups {
     if (id === undefined) lengths.set(bytes, (id = this.named++));
     return id;
   }
+}
+
+/** Whether two tensors are bound alike. */
+export function boundAlike(a: Tensor | null | undefined, b: Tensor | null): boolean {
+  if (!a || !b) return a === b;
+  return a.buffer === b.buffer && a.offset === b.offset && a.bytes === b.bytes;
 }
 
 function next(from: Node, id: number): Node {

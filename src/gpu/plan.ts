@@ -1,7 +1,7 @@
 import { type Params, paramsOf } from "./params.ts";
 import type { MemoryKind } from "./pool.ts";
 import type { Program } from "./program.ts";
-import type { DType, Tensor } from "./tensor.ts";
+import type { Tensor } from "./tensor.ts";
 
 /** A dispatch with its bind group. */
 export interface Dispatch {
@@ -14,26 +14,53 @@ export interface Dispatch {
 
 /** A dispatch of a plan: its bindings are numbers of tensors, in the program's order. */
 interface PlannedDispatch extends Omit<Dispatch, "group"> {
-  readonly kind: "dispatch";
   readonly bindings: readonly number[];
   /** words that differ from one use to the next, and the number of the value in each use */
   readonly seeds: readonly { word: number; value: number }[];
 }
 
-/** One step of a plan. Tensors have numbers: first the given ones, then those that the plan makes. */
-type Step =
-  | PlannedDispatch
-  | { readonly kind: "make"; shape: readonly number[]; dtype: DType; label: string; memory: MemoryKind }
-  | { readonly kind: "free"; tensor: number };
+/** A tensor that a plan makes: of the pool, or a view. */
+interface Made extends Pick<Tensor, "shape" | "dtype" | "label" | "bytes"> {
+  readonly kind: MemoryKind;
+  /** of a view: bytes from the start of the tensor that it is a view of */
+  readonly offset: number;
+}
 
-/** Dispatches and their temporary tensors, to be recorded again with other tensors of the same shapes. */
-export type Plan = readonly Step[];
+/**
+ * One step of a plan. Tensors have numbers: first the given ones, then those that the plan makes. All steps have the same fields, so
+ * that following a plan is fast.
+ */
+export interface Step {
+  readonly op: "dispatch" | "make" | "free" | "view" | "copy" | "clear";
+  /** the tensor to free, to clear, to copy or to view; −1 for other steps */
+  readonly tensor: number;
+  /** where a copy goes */
+  readonly to: number;
+  readonly made: Made | null;
+  readonly run: PlannedDispatch | null;
+}
+
+/** Dispatches, copies and their temporary tensors, to be recorded again with other tensors of the same shapes. */
+export interface Plan {
+  readonly steps: readonly Step[];
+  /** number of tensors that each use gives */
+  readonly given: number;
+  /** numbers of the results; −1: none */
+  readonly results: readonly number[];
+}
+
+const NOTHING = { tensor: -1, to: -1, made: null, run: null } as const;
 
 /** Notes what a function records, as steps of a plan. */
 export class PlanWriter {
   private readonly steps: Step[] = [];
-  private readonly tensors: (Tensor | null)[];
+  private readonly given: number;
+  private readonly numbers = new Map<Tensor, number>();
+  /** tensors whose memory is theirs still */
+  private readonly live: Tensor[];
   private readonly seeds: readonly number[];
+  private count = 0;
+  private results: readonly number[] = [];
   /** false: the function did more than a plan can say */
   private whole = true;
 
@@ -42,27 +69,50 @@ export class PlanWriter {
    * @param seeds values of `seed…` parameters that uses of the plan replace
    */
   constructor(given: readonly (Tensor | null)[], seeds: readonly number[]) {
-    this.tensors = [...given];
+    this.given = given.length;
     this.seeds = seeds;
+    for (const tensor of given) {
+      if (tensor && !this.numbers.has(tensor)) this.numbers.set(tensor, this.count);
+      this.count++;
+    }
+    this.live = [...this.numbers.keys()];
     if (new Set(seeds).size < seeds.length) this.whole = false; // which of them a parameter has is unknown
   }
 
   get plan(): Plan | null {
-    return this.whole ? this.steps : null;
+    const { steps, given, results } = this;
+    return this.whole ? { steps, given, results } : null;
   }
 
   refuse(): void {
     this.whole = false;
   }
 
+  /** The tensors that uses of the plan return: given ones, or made ones that are not freed. */
+  returned(results: readonly (Tensor | null)[]): void {
+    this.results = results.map((tensor) => (tensor ? this.numberOf(tensor) : -1));
+  }
+
   made(tensor: Tensor, kind: MemoryKind): void {
-    const { shape, dtype, label } = tensor;
-    this.steps.push({ kind: "make", shape, dtype, label, memory: kind });
-    this.tensors.push(tensor);
+    const { shape, dtype, label, bytes } = tensor;
+    this.steps.push({ ...NOTHING, op: "make", made: { shape, dtype, label, bytes, kind, offset: 0 } });
+    this.add(tensor);
   }
 
   freed(tensor: Tensor): void {
-    this.steps.push({ kind: "free", tensor: this.numberOf(tensor) });
+    this.steps.push({ ...NOTHING, op: "free", tensor: this.numberOf(tensor) });
+    const at = this.live.indexOf(tensor);
+    if (at >= 0) this.live.splice(at, 1);
+  }
+
+  copied(from: Tensor, to: Tensor): void {
+    const [tensor, into] = [this.numberOf(from), this.numberOf(to)];
+    this.steps.push({ ...NOTHING, op: "copy", tensor, to: into });
+  }
+
+  cleared(tensor: Tensor): void {
+    const number = this.numberOf(tensor);
+    this.steps.push({ ...NOTHING, op: "clear", tensor: number });
   }
 
   dispatched(
@@ -77,20 +127,34 @@ export class PlanWriter {
       if (value >= 0) seeds.push({ word, value });
       else if (words![word] !== 0) this.whole = false;
     });
-    this.steps.push({
-      kind: "dispatch",
-      program,
-      params: words && paramsOf(words),
-      size,
-      work,
-      bindings: program.storage.map(({ name }) => this.numberOf(bindings[name])),
-      seeds,
-    });
+    const numbers = program.storage.map(({ name }) => this.numberOf(bindings[name]));
+    const run = { program, params: words && paramsOf(words), size, work, bindings: numbers, seeds };
+    this.steps.push({ ...NOTHING, op: "dispatch", run });
+  }
+
+  private add(tensor: Tensor): void {
+    this.numbers.set(tensor, this.count++);
+    this.live.push(tensor);
   }
 
   private numberOf(tensor: Tensor): number {
-    const at = this.tensors.indexOf(tensor);
-    if (at < 0) this.whole = false; // a view, made from what only this use has
-    return at;
+    return this.numbers.get(tensor) ?? this.viewed(tensor);
+  }
+
+  /** Notes a view of a tensor that has a number. @returns −1 if it is not clear of which one */
+  private viewed(tensor: Tensor): number {
+    const { shape, dtype, label, bytes, buffer, offset, block } = tensor;
+    const of = this.live.filter(
+      (one) => one.buffer === buffer && one.offset <= offset && offset + bytes <= one.offset + one.bytes,
+    );
+    if (block || buffer === null || of.length !== 1) {
+      this.whole = false;
+      return -1;
+    }
+    const made = { shape, dtype, label, bytes, kind: "activations", offset: offset - of[0].offset } as const;
+    this.steps.push({ ...NOTHING, op: "view", tensor: this.numbers.get(of[0])!, made });
+    const number = this.count++;
+    this.numbers.set(tensor, number); // not among the live ones: a view of the view is one of the tensor
+    return number;
   }
 }

@@ -25,6 +25,8 @@ export interface Block {
   /** the pool's count of submissions at that time */
   used: number;
   free: boolean;
+  /** whether commands that were not submitted when it was taken may use its memory */
+  awaited: boolean;
   /** increases each time the block is lent: tells its tensors apart */
   lease: number;
 }
@@ -54,7 +56,8 @@ interface Ledger {
 /** A request is rounded up to one of eight sizes per power of two, so that steps of nearly equal length share buffers. */
 export function sizeClass(bytes: number): number {
   if (bytes <= 2048) return Math.max(256, Math.ceil(bytes / 256) * 256);
-  const grain = 2 ** (Math.floor(Math.log2(bytes)) - 3);
+  const exponent = bytes < 2 ** 31 ? 31 - Math.clz32(bytes) : Math.floor(Math.log2(bytes));
+  const grain = 2 ** (exponent - 3);
   return Math.ceil(bytes / grain) * grain;
 }
 
@@ -121,14 +124,34 @@ export class Pool {
       size,
       usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
     });
-    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false, lease: 0 });
+    return this.add({
+      memory,
+      id: this.made++,
+      size,
+      kind,
+      label,
+      ...this.present,
+      free: false,
+      awaited: false,
+      lease: 0,
+    });
   }
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
   takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
     this.makeRoom(size);
     const memory = this.device.createTexture({ ...descriptor, label });
-    return this.add({ memory, id: this.made++, size, kind, label, ...this.present, free: false, lease: 0 });
+    return this.add({
+      memory,
+      id: this.made++,
+      size,
+      kind,
+      label,
+      ...this.present,
+      free: false,
+      awaited: false,
+      lease: 0,
+    });
   }
 
   private get present(): Pick<Block, "touched" | "used"> {
@@ -165,10 +188,10 @@ export class Pool {
   /** Releases a buffer for reuse. Recorded work may still use it: the queue runs in order. */
   give(block: Block): void {
     if (block.free) throw new MemoryError(`Cannot release ${block.label} twice`);
-    Object.assign(block, this.present, { free: true });
-    let at = this.free.findIndex((b) => b.size >= block.size);
-    if (at < 0) at = this.free.length;
-    this.free.splice(at, 0, block as BufferBlock);
+    block.touched = this.step;
+    block.used = this.submissions;
+    block.free = true;
+    this.free.splice(this.atLeast(block.size), 0, block as BufferBlock);
   }
 
   /** Destroys a block now: for weights that are unloaded. Submitted work must have finished. */
@@ -213,16 +236,35 @@ export class Pool {
 
   /** The smallest free block of at least `size` bytes, unless `size` is less than the share `fit` of it. */
   private reuse(size: number, fit: number): BufferBlock | null {
-    const at = this.free.findIndex((b) => b.size >= size);
-    if (at < 0 || size < fit * this.free[at].size) return null;
+    const at = this.atLeast(size);
+    if (at === this.free.length || size < fit * this.free[at].size) return null;
     return this.free.splice(at, 1)[0];
   }
 
+  /** The place of the first free block of at least `size` bytes. */
+  private atLeast(size: number): number {
+    let [low, high] = [0, this.free.length];
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.free[middle].size < size) low = middle + 1;
+      else high = middle;
+    }
+    return low;
+  }
+
   private lend(block: BufferBlock, kind: MemoryKind, label: string): BufferBlock {
-    this.count(block.kind, -block.size);
-    this.count(kind, block.size);
+    if (kind !== block.kind) {
+      this.count(block.kind, -block.size);
+      this.count(kind, block.size);
+    }
     block.lease++;
-    return Object.assign(block, this.present, { kind, label, free: false });
+    block.awaited = block.used >= this.submissions;
+    block.touched = this.step;
+    block.used = this.submissions;
+    block.kind = kind;
+    block.label = label;
+    block.free = false;
+    return block;
   }
 
   /**

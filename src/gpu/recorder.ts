@@ -1,61 +1,43 @@
-import { GpuError, ShapeError } from "../errors.ts";
-import type { GpuContext } from "./context.ts";
+import { ShapeError } from "../errors.ts";
 import { fold, type Grid, packParams, setParam } from "./dispatch.ts";
+import { type Command, Encoding } from "./encoding.ts";
 import { type Params, paramsOf } from "./params.ts";
-import { type Dispatch, type Plan, PlanWriter } from "./plan.ts";
+import { type Plan, PlanWriter, type Step } from "./plan.ts";
+import { PlanUse, viewOf } from "./plan-use.ts";
 import type { MemoryKind } from "./pool.ts";
-import type { Program, Shader } from "./program.ts";
-import type { Recording } from "./storage.ts";
+import type { Shader } from "./program.ts";
 import { bufferOf, byteLength, collectBuffers, type DType, sizeOf, type Tensor } from "./tensor.ts";
-
-/** A recorded dispatch, or a copy before it. */
-type Command = Dispatch | { copy: (encoder: GPUCommandEncoder) => void };
 
 /** A sequence recorded by `capture`. */
 interface Sequence {
   readonly commands: readonly Command[];
 }
 
-interface Pending {
-  staging: GPUBuffer;
-  bytes: number;
-  resolve: (data: Promise<ArrayBuffer>) => void;
-}
+/** Of tensors that a rehearsal hands out and nothing uses. */
+const NO_BUFFER = {} as GPUBuffer;
 
 /**
  * Collects dispatches into one command encoder. Kernels record here and never submit; the owner of a phase calls
- * `submit`. Long phases are submitted in parts, so that no part runs longer than drivers allow (see Pace).
+ * `submit`.
  */
-export class Recorder implements Recording {
-  readonly gpu: GpuContext;
-  private encoder: GPUCommandEncoder | null = null;
-  private pass: GPUComputePassEncoder | null = null;
-  /** of the pass */
-  private running: Program | null = null;
-  private work = 0;
-  private names = new Set<string>();
-  private reads: Pending[] = [];
+export class Recorder extends Encoding {
   private scopes: Tensor[][] = [];
-  private sources: GPUBuffer[] = [];
-  private captured: Command[] | null = null;
   private writer: PlanWriter | null = null;
-  /** tensors of the plan being followed */
-  private readonly held: (Tensor | null)[] = [];
-  private readonly yielding = () => this.yieldIdle();
-
-  constructor(gpu: GpuContext) {
-    this.gpu = gpu;
-  }
+  /** tensors that `rehearse` hands out, in order; null: the recorder records */
+  private rehearsed: Tensor[] | null = null;
 
   /** A tensor of the pool with undefined content; released by the enclosing `scope`, or by `release`. */
   empty(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind = "activations"): Tensor {
-    const bytes = byteLength(sizeOf(shape), dtype);
-    const block = this.gpu.pool.take(bytes, kind, label, false, this.yielding);
-    const { memory: buffer, lease } = block;
-    const tensor: Tensor = { label, shape, dtype, buffer, offset: 0, bytes, block, lease };
+    if (this.rehearsed) return this.rehearsed.shift()!;
+    const tensor = this.make(shape, dtype, label, kind, byteLength(sizeOf(shape), dtype));
     this.scopes.at(-1)?.push(tensor);
     this.writer?.made(tensor, kind);
     return tensor;
+  }
+
+  private make(shape: readonly number[], dtype: DType, label: string, kind: MemoryKind, bytes: number): Tensor {
+    const block = this.gpu.pool.take(bytes, kind, label, false, this.yielding);
+    return { label, shape, dtype, buffer: block.memory, offset: 0, bytes, block, lease: block.lease };
   }
 
   /** A tensor of zeros. */
@@ -66,17 +48,23 @@ export class Recorder implements Recording {
   }
 
   /**
-   * A tensor with initial values. The copy is recorded in order: commands before it still see the old content of a
-   * reused buffer. For a step's inputs, not for weights.
+   * A tensor with initial values. They arrive in order: commands before it still see the old content of a reused buffer. For a
+   * step's inputs, not for weights.
    */
   upload(data: Uint32Array | Float32Array, shape: readonly number[], label: string): Tensor {
     this.refuse(`upload ${label}`);
     const tensor = this.empty(shape, data instanceof Float32Array ? "f32" : "u32", label, "input");
-    const from = this.gpu.device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
-    new Uint32Array(from.getMappedRange()).set(new Uint32Array(data.buffer, data.byteOffset, data.length));
-    from.unmap();
+    const { device, storage } = this.gpu;
     const to = bufferOf(tensor);
-    this.gpu.storage.written(to);
+    storage.written(to);
+    const words = new Uint32Array(data.buffer as ArrayBuffer, data.byteOffset, data.length);
+    if (!tensor.block!.awaited) {
+      device.queue.writeBuffer(to, tensor.offset, words);
+      return tensor;
+    }
+    const from = device.createBuffer({ label, size: tensor.bytes, usage: 0x04, mappedAtCreation: true }); // COPY_SRC
+    new Uint32Array(from.getMappedRange()).set(words);
+    from.unmap();
     this.open().copyBufferToBuffer(from, 0, to, tensor.offset, tensor.bytes);
     this.sources.push(from);
     return tensor;
@@ -89,6 +77,7 @@ export class Recorder implements Recording {
    * @throws {ShapeError} a tensor that was released before and whose memory is another tensor's by now
    */
   release(...tensors: (Tensor | null | undefined)[]): void {
+    if (this.rehearsed) return;
     for (const tensor of tensors) {
       if (!tensor?.block || tensor.block.free) continue;
       const { block, lease = block.lease, label } = tensor;
@@ -98,11 +87,20 @@ export class Recorder implements Recording {
         );
       }
       this.writer?.freed(tensor);
-      for (const scope of this.scopes) {
-        const at = scope.findIndex((made) => made.block === tensor.block);
-        if (at >= 0) scope.splice(at, 1);
-      }
+      this.leaveScope(block);
       this.gpu.pool.give(tensor.block);
+    }
+  }
+
+  /** Takes a block's tensor out of its scope: most likely one that was made of late. */
+  private leaveScope(block: Tensor["block"]): void {
+    for (let s = this.scopes.length - 1; s >= 0; s--) {
+      const scope = this.scopes[s];
+      for (let i = scope.length - 1; i >= 0; i--) {
+        if (scope[i].block !== block) continue;
+        scope.splice(i, 1);
+        return;
+      }
     }
   }
 
@@ -180,43 +178,100 @@ export class Recorder implements Recording {
    *
    * @param given tensors that `body` uses and that later uses replace
    * @param seeds values of its `seed…` parameters that later uses replace
-   * @returns null if `body` does more than a plan can say: it copies, or binds views
+   * @param body returns what `follow` shall return: given tensors, and tensors that it made and did not release
+   * @returns null if `body` does more than a plan can say: it uploads, reads back, records a copy of its own, or uses other tensors
    */
-  plan(given: readonly (Tensor | null)[], seeds: readonly number[], body: () => void): Plan | null {
+  plan(
+    given: readonly (Tensor | null)[],
+    seeds: readonly number[],
+    body: () => readonly (Tensor | null)[],
+  ): Plan | null {
     const writer = new PlanWriter(given, seeds);
     this.writer = writer;
     try {
-      body();
+      writer.returned(body());
     } finally {
       this.writer = null;
     }
     return writer.plan;
   }
 
-  /** Whether a plan is being noted. */
+  /** Whether a plan is being noted, or rehearsed. */
   get planning(): boolean {
-    return this.writer !== null;
+    return this.writer !== null || this.rehearsed !== null;
   }
 
-  /** Records a plan with other tensors and seeds: shapes, types and aliases as when it was made. */
-  follow(plan: Plan, given: readonly (Tensor | null)[], seeds: readonly number[]): void {
-    const { held, gpu } = this;
-    held.length = 0;
-    for (const tensor of given) held.push(tensor);
-    for (const step of plan) {
-      if (step.kind === "make") held.push(this.empty(step.shape, step.dtype, step.label, step.memory));
-      else if (step.kind === "free") this.release(held[step.tensor]);
-      else {
-        const { program, params, size, work } = step;
-        for (const { word, value } of step.seeds) {
-          params!.words[word] = seeds[value];
-          params!.era = -1;
-        }
-        const group = gpu.bindGroups.byNumber(gpu, program, held, step.bindings);
-        const command = { program, group, params, size, work };
-        this.captured?.push({ ...command, params: params && paramsOf(params.words.slice()) });
-        this.emit(command);
+  /**
+   * Records a plan with other tensors and seeds: shapes, types and aliases as when it was made.
+   *
+   * @param by what the plan is used for, such as one layer: its bind groups are those of its last use, where its buffers are
+   * @returns the plan's results. The enclosing scope has those that the plan made
+   */
+  follow(
+    plan: Plan,
+    given: readonly (Tensor | null)[],
+    seeds: readonly number[],
+    by: object | null = null,
+  ): (Tensor | null)[] {
+    const use = new PlanUse(this.gpu, plan, given, by);
+    const { held } = use;
+    let done = false;
+    try {
+      for (const { op, tensor, to, made, run } of plan.steps) {
+        if (op === "dispatch") this.followDispatch(run!, use, seeds);
+        else if (op === "make") use.add(this.make(made!.shape, made!.dtype, made!.label, made!.kind, made!.bytes));
+        else if (op === "free") {
+          const old = held[tensor]!;
+          if (tensor < plan.given) this.release(old);
+          else this.gpu.pool.give(old.block!);
+          held[tensor] = null;
+        } else if (op === "copy") this.copy(held[tensor]!, held[to]!);
+        else if (op === "clear") this.clear(held[tensor]!);
+        else use.add(viewOf(held[tensor]!, made!));
       }
+      done = true;
+    } finally {
+      if (!done) use.forget();
+      const scope = this.scopes.at(-1);
+      for (let i = plan.given; scope && i < held.length; i++) {
+        const left = held[i];
+        if (left?.block) scope.push(left);
+      }
+    }
+    return use.results();
+  }
+
+  private followDispatch(run: NonNullable<Step["run"]>, use: PlanUse, seeds: readonly number[]): void {
+    const { program, params, size, work, seeds: changed } = run;
+    for (const { word, value } of changed) {
+      params!.words[word] = seeds[value];
+      params!.era = -1;
+    }
+    const command = { program, group: use.groupOf(run), params, size, work };
+    this.captured?.push({ ...command, params: params && paramsOf(params.words.slice()) });
+    this.emit(command);
+  }
+
+  /**
+   * Runs `body` without recording anything: for what else it returns, after a plan of it was followed. Its tensors are those results
+   * of `follow` that are still in use; all others have no memory.
+   *
+   * @param results of `follow`
+   */
+  rehearse<T>(plan: Plan, results: readonly (Tensor | null)[], body: () => T): T {
+    const kept = new Map(plan.results.map((number, i) => [number, results[i]]));
+    let number = plan.given;
+    const tensors: Tensor[] = [];
+    for (const { op, made } of plan.steps) {
+      if (op !== "make" && op !== "view") continue;
+      if (op === "make") tensors.push(kept.get(number) ?? { ...made!, buffer: NO_BUFFER, offset: 0, block: null });
+      number++;
+    }
+    this.rehearsed = tensors;
+    try {
+      return body();
+    } finally {
+      this.rehearsed = null;
     }
   }
 
@@ -241,6 +296,7 @@ export class Recorder implements Recording {
     grid: Grid,
     work = 0,
   ): void {
+    if (this.rehearsed) return;
     const { gpu } = this;
     const program = gpu.programs.get(shader as Shader, variant);
     const size = fold(grid, gpu.limits.maxComputeWorkgroupsPerDimension, program.name);
@@ -257,39 +313,20 @@ export class Recorder implements Recording {
     if (spilled.length > 0) this.release(...spilled);
   }
 
-  private emit({ program, group, params, size, work }: Dispatch): void {
-    const { gpu } = this;
-    if (params && gpu.arena.full) {
-      this.flush();
-      gpu.arena.reset();
-    }
-    const pass = this.openPass(program.name);
-    if (this.running !== program) {
-      pass.setPipeline(program.pipeline);
-      this.names.add(program.name);
-      this.running = program;
-    }
-    if (params) pass.setBindGroup(0, group, gpu.arena.place(params));
-    else pass.setBindGroup(0, group);
-    pass.dispatchWorkgroups(size[0], size[1], size[2]);
-    if (gpu.profiler) this.closePass();
-    this.work += work;
-    if (this.work >= gpu.pace.limit) this.flush();
-  }
-
   /** Records a copy, in order with the dispatches. */
   encode(copy: (encoder: GPUCommandEncoder) => void): void {
     this.writer?.refuse();
-    this.captured?.push({ copy });
-    copy(this.open());
+    if (!this.rehearsed) this.push(copy);
   }
 
   /** Fills a tensor with zero bytes. */
   clear(tensor: Tensor): void {
+    if (this.rehearsed) return;
     const { offset, bytes } = tensor;
     const buffer = bufferOf(tensor);
     this.gpu.storage.written(buffer);
-    this.encode((encoder) => encoder.clearBuffer(buffer, offset, bytes));
+    this.writer?.cleared(tensor);
+    this.push((encoder) => encoder.clearBuffer(buffer, offset, bytes));
   }
 
   /** Copies all bytes of `from` to the start of `to`; the buffers must differ. */
@@ -297,9 +334,11 @@ export class Recorder implements Recording {
     if (from.bytes > to.bytes) {
       throw new ShapeError(`Cannot copy ${from.label} (${from.bytes} bytes) into ${to.label} (${to.bytes} bytes)`);
     }
+    if (this.rehearsed) return;
     const buffer = bufferOf(to);
     this.gpu.storage.written(buffer);
-    this.encode((encoder) => this.gpu.storage.copyOut(encoder, from, buffer, to.offset));
+    this.writer?.copied(from, to);
+    this.push((encoder) => this.gpu.storage.copyOut(encoder, from, buffer, to.offset));
   }
 
   /** Reads a tensor's bytes back after this recording was submitted and has run. Does not submit. */
@@ -310,87 +349,5 @@ export class Recorder implements Recording {
     const data = new Promise<ArrayBuffer>((resolve) => this.reads.push({ staging, bytes: tensor.bytes, resolve }));
     data.catch(() => {}); // awaiting it shows the error; an unawaited read must not end the process
     return data;
-  }
-
-  /** Submits the recorded work. Errors surface at the next `gpu.check`, `settle` or awaited read. */
-  submit(): void {
-    this.flush();
-    this.gpu.pace.ended();
-  }
-
-  /**
-   * Submits what is recorded, so that the pool can free idle buffers that it uses. Does nothing within a captured sequence,
-   * whose buffers must stay until it is repeated.
-   */
-  yieldIdle(): void {
-    if (!this.captured) this.flush();
-  }
-
-  /** Submits a part of a phase. */
-  private flush(): void {
-    if (!this.encoder) return;
-    const { gpu } = this;
-    this.closePass();
-    gpu.profiler?.resolve(this.encoder);
-    gpu.arena.upload();
-    const names = [...this.names].join(", ");
-    gpu.device.pushErrorScope("out-of-memory");
-    gpu.device.pushErrorScope("validation");
-    gpu.device.queue.submit([this.encoder.finish({ label: names })]);
-    for (const scope of [gpu.device.popErrorScope(), gpu.device.popErrorScope()]) {
-      gpu.watch(scope.then((error) => (error ? new GpuError(`Cannot run kernels ${names}: ${error.message}`) : null)));
-    }
-    gpu.storage.submitted(this);
-    gpu.pace.submitted(this.work);
-    gpu.profiler?.collect();
-    for (const { staging, bytes, resolve } of this.reads) {
-      const arrived = gpu.staging.read(staging, bytes).then(
-        async (data) => {
-          await gpu.verified(); // rejected work leaves zeros
-          return data;
-        },
-        (error: Error) => {
-          gpu.check();
-          throw new GpuError(`Cannot read back the results of ${names} from ${gpu.adapterName}: ${error.message}`);
-        },
-      );
-      resolve(arrived);
-    }
-    for (const source of this.sources) source.destroy();
-    this.sources = [];
-    this.encoder = null;
-    gpu.pool.submitted();
-    this.reads = [];
-    this.names.clear();
-    this.work = 0;
-  }
-
-  private open(): GPUCommandEncoder {
-    this.closePass();
-    this.gpu.check();
-    if (!this.encoder) {
-      this.encoder = this.gpu.device.createCommandEncoder();
-      this.gpu.pool.recording();
-    }
-    return this.encoder;
-  }
-
-  private openPass(name: string): GPUComputePassEncoder {
-    if (!this.pass) {
-      if (!this.encoder) this.open();
-      if (this.gpu.profiler?.full) {
-        this.flush();
-        this.open();
-      }
-      const timestampWrites = this.gpu.profiler?.mark(name);
-      this.pass = this.encoder!.beginComputePass(timestampWrites ? { timestampWrites } : {});
-    }
-    return this.pass;
-  }
-
-  private closePass(): void {
-    this.pass?.end();
-    this.pass = null;
-    this.running = null;
   }
 }

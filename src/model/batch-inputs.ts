@@ -15,7 +15,7 @@ import type { PackedBatch, Targets } from "./pass-parts.ts";
 export function uploadBatch(record: Recorder, config: ModelConfig, batch: PackedBatch, targets: Targets) {
   const tokens = batch.input_ids.length;
   const { vocab_size } = config;
-  const ids = Uint32Array.from(batch.input_ids);
+  const ids = new Uint32Array(batch.input_ids);
   const bad = ids.findIndex((id) => id >= vocab_size);
   if (bad >= 0) {
     throw new ShapeError(
@@ -28,7 +28,7 @@ export function uploadBatch(record: Recorder, config: ModelConfig, batch: Packed
   return {
     longest,
     ids: up(ids, [tokens], "input_ids"),
-    positions: up(Uint32Array.from(batch.position_ids), [tokens], "position_ids"),
+    positions: up(new Uint32Array(batch.position_ids), [tokens], "position_ids"),
     spans: view(up(spansOf(batch.cu_seqlens), [2 * tokens], "spans"), [tokens, 2]),
     rows: up(targets.rows, [targets.rows.length], "target_rows"),
     targets: up(targets.tokens, [targets.tokens.length], "targets"),

@@ -11,14 +11,8 @@ import { uploadBatch } from "./batch-inputs.ts";
 import type { SlotCache } from "./cache.ts";
 import type { ModelConfig } from "./config.ts";
 import { withCopy } from "./frozen-adapter.ts";
-import {
-  type BlockSaved,
-  blockBackward,
-  blockForward,
-  frozenBlock,
-  releaseSaved,
-  type Stream,
-} from "./layers/block.ts";
+import { frozenBlock, type Stream } from "./layers/block.ts";
+import { blockBackward, blockForward, releaseBlock, type SavedBlock } from "./layers/block-plans.ts";
 import type { Pass, PrefillRows } from "./layers/body.ts";
 import { type HeadRows, head, type RowGradient } from "./layers/head.ts";
 import { rotaryTable } from "./layers/rope.ts";
@@ -67,7 +61,7 @@ interface ForwardState {
   images: PlacedImages | null;
   pass: Pass;
   norm: { rstd: Tensor; sum: Tensor };
-  saved: BlockSaved[];
+  saved: SavedBlock[];
 }
 
 /** What a model may have beside its weights. */
@@ -164,7 +158,7 @@ export class Transformer {
         : {};
       let stream = { x: embedTokens(record, input.ids, weights, noise), delta: null as Tensor | null };
       if (images) putFeatures(record, images, stream.x);
-      const saved: BlockSaved[] = [];
+      const saved: SavedBlock[] = [];
       const keep = grads !== null && !this.gradient_checkpointing;
       // what goes on is f32, and not what is kept in bf16
       const goesOn = keep && this.gpu.activations === "f32";
@@ -173,7 +167,7 @@ export class Transformer {
         const done = blockForward(record, block, pass, stream, { keep });
         stream = done.stream;
         if (grads) saved.push(done.saved);
-        else releaseSaved(record, done.saved);
+        else releaseBlock(record, done.saved);
         if (before.delta) record.release(before.delta, goesOn ? null : before.x); // added into the block's own input
       }
       const norm = rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta);
@@ -224,7 +218,7 @@ export class Transformer {
         const before = stream;
         const done = blockForward(record, block, pass, stream, { caches: prefill?.cache.layers[layer] });
         stream = done.stream;
-        releaseSaved(record, done.saved);
+        releaseBlock(record, done.saved);
         if (before.delta) record.release(before.x, before.delta);
       });
       return rmsNorm(record, stream.x, weights.norm, config.rms_norm_eps, stream.delta).y;
@@ -331,7 +325,7 @@ export class Transformer {
     for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
       const kept = saved[layer];
       blockBackward(record, weights.blocks[layer], pass, kept, g, layer > 0 || embedded || images?.backward != null);
-      releaseSaved(record, kept);
+      releaseBlock(record, kept);
     }
     if (images && (embedded || images.backward)) takeFeatureGradient(record, images, g);
     embedTokensBackward(record, g, batch.input_ids, { grads: grads.embed, own });

@@ -34,7 +34,7 @@ function modelOf(layers: number, model_type: "qwen2" | "qwen3", lora: LoraConfig
 
 /** Number of dispatches in a recording. */
 function count(model: Transformer, run: (record: Recorder) => void): number {
-  const dispatch = vi.spyOn(Recorder.prototype, "dispatch");
+  const dispatch = vi.spyOn(Recorder.prototype as unknown as { emit(): void }, "emit");
   try {
     const record = model.gpu.recorder();
     record.scope(() => run(record));

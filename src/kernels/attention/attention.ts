@@ -160,7 +160,11 @@ export function spansOf(cuSeqlens: ArrayLike<number>): Uint32Array {
   const tokens = cuSeqlens[cuSeqlens.length - 1];
   const spans = new Uint32Array(2 * tokens);
   for (let s = 0; s + 1 < cuSeqlens.length; s++) {
-    for (let t = cuSeqlens[s]; t < cuSeqlens[s + 1]; t++) spans.set([cuSeqlens[s], cuSeqlens[s + 1]], 2 * t);
+    const [start, end] = [cuSeqlens[s], cuSeqlens[s + 1]];
+    for (let t = start; t < end; t++) {
+      spans[2 * t] = start;
+      spans[2 * t + 1] = end;
+    }
   }
   return spans;
 }

@@ -132,7 +132,12 @@ export type DropoutSeed = number | { seed: number; row: number };
 export function drop({ dropout }: Lora, of: DropoutSeed | null, cols: number) {
   if (of === null || dropout === 0) return null;
   const { seed, row } = typeof of === "number" ? { seed: of, row: 0 } : of;
-  return { p: dropout, cols, row, seed: ({ index }: LoraPlace) => (seed + Math.imul(index, 0x9e3779b9)) >>> 0 };
+  return { p: dropout, cols, row, seed: ({ index }: LoraPlace) => maskSeed(seed, index) };
+}
+
+/** The seed of a pair's dropout mask: a u32. @param index of `LoraPlace` */
+export function maskSeed(seed: number, index: number): number {
+  return (seed + Math.imul(index, 0x9e3779b9)) >>> 0;
 }
 
 /** A layer of one part with its own tensors. */

@@ -70,7 +70,11 @@ export function recordPlanned(
   const known = same.find((one) => equals(one.key));
   if (!known) {
     const own = key.slice(0, length);
-    same.push({ key: own, plan: record.plan([...tensors], [...seeds], () => whole(record, product)) });
+    const body = () => {
+      whole(record, product);
+      return [];
+    };
+    same.push({ key: own, plan: record.plan([...tensors], [...seeds], body) });
   } else if (known.plan) record.follow(known.plan, tensors, seeds);
   else whole(record, product);
 }

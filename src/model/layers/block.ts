@@ -55,13 +55,15 @@ interface Range {
   count: number;
 }
 
-/** Releases the tensors that a block kept. */
-export function releaseSaved(record: Recorder, { x, branches }: BlockSaved): void {
+/** The tensors that a block kept, in a fixed order; some may be there twice. */
+export function keptBy({ x, branches }: BlockSaved): (Tensor | null)[] {
   const all = branches.flatMap(({ traces, kept }) => [
     ...traces.flatMap((trace) => trace.kept),
-    ...(kept ? [kept.input.y, kept.input.sum, kept.input.rstd, kept.output?.raw, kept.output?.rstd] : []),
+    ...(kept
+      ? [kept.input.y, kept.input.sum, kept.input.rstd, kept.output?.raw ?? null, kept.output?.rstd ?? null]
+      : []),
   ]);
-  record.release(...new Set([x, ...all]));
+  return [x, ...all];
 }
 
 /** Rows per call of a body: all, or as many as fit a binding with its widest array, in multiples that align views. */
@@ -96,7 +98,7 @@ function passOf(pass: Pass, { start }: Range): Pass {
  * @param keep keep everything that the backward pass reads, including the stream's `x`, instead of recomputing it
  * @returns the stream after the block, and the data for the backward pass
  */
-export function blockForward(
+export function forward(
   record: Recorder,
   block: Block,
   pass: Pass,
@@ -172,7 +174,7 @@ function runBody(
  * @param g [tokens, hidden] f32
  * @param needsInput false for the first block if the embeddings are frozen: `g` is then incomplete
  */
-export function blockBackward(
+export function backward(
   record: Recorder,
   block: Block,
   pass: Pass,

@@ -6,15 +6,8 @@ import type { Linear, LinearGrads } from "../../kernels/matmul/linear.ts";
 import { layerNormBackward } from "../../kernels/norm/layer-norm.ts";
 import { blendRows, transposeSparse } from "../../kernels/vision/blend-rows.ts";
 import type { TowerSpec, VisionConfig } from "../architectures/architecture.ts";
-import {
-  type Block,
-  type BlockSaved,
-  blockBackward,
-  blockForward,
-  releaseSaved,
-  type Stream,
-  type Sublayer,
-} from "../layers/block.ts";
+import type { Block, Stream, Sublayer } from "../layers/block.ts";
+import { blockBackward, blockForward, releaseBlock, type SavedBlock } from "../layers/block-plans.ts";
 import type { Pass, Trace } from "../layers/body.ts";
 import { linear, linearBackward } from "../layers/linear.ts";
 import { addAndNorm, layerNormGradients, type Normed, type Weight } from "../layers/norm.ts";
@@ -42,7 +35,7 @@ interface TowerSaved {
   pixels: Tensor;
   grids: readonly ImageGrid[];
   pass: Pass;
-  blocks: readonly BlockSaved[];
+  blocks: readonly SavedBlock[];
   merger: { input: Normed; trace: Omit<Trace, "y"> };
 }
 
@@ -92,13 +85,13 @@ export class VisionTower {
       const blend = positionBlend(grids, spec.grid, config.spatial_merge_size);
       blendRows(record, weights.positions.weight, blend, x);
       let stream: Stream = { x, delta: null };
-      const blocks: BlockSaved[] = [];
+      const blocks: SavedBlock[] = [];
       for (const block of weights.blocks) {
         const before = stream;
         const done = blockForward(record, block, pass, stream);
         stream = done.stream;
         if (keep) blocks.push(done.saved);
-        else releaseSaved(record, done.saved);
+        else releaseBlock(record, done.saved);
         if (before.delta) record.release(before.delta, before.x);
       }
       const { pre, body } = weights.merger;
@@ -121,7 +114,7 @@ export class VisionTower {
       const g = layerNormBackward(record, input.sum, weights.merger.pre!, input.rstd!, dNormed);
       for (let layer = weights.blocks.length - 1; layer >= 0; layer--) {
         blockBackward(record, weights.blocks[layer], pass, blocks[layer], g, layer > 0 || grad !== null);
-        releaseSaved(record, blocks[layer]);
+        releaseBlock(record, blocks[layer]);
       }
       if (!grad) return;
       const blend = positionBlend(grids, spec.grid, config.spatial_merge_size);
