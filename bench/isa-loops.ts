@@ -55,11 +55,12 @@ export function loopsOf(assembly: string): Loop[] {
       return target !== undefined && target <= end ? [[target, end] as const] : [];
     }),
   );
-  const inner = loops.filter(([a, z]) => !loops.some(([b, y]) => b >= a && y <= z && (b !== a || y !== z)));
-  return inner.flatMap(([a, z]) => {
-    const loop = countOf(blocks.slice(a, z + 1).flatMap(({ ops }) => ops));
-    return loop.fma >= 8 ? [loop] : [];
-  });
+  // a loop of few multiply-adds inside another, such as a copy of rows, does not hide the other
+  const counted = loops
+    .map(([a, z]) => ({ a, z, loop: countOf(blocks.slice(a, z + 1).flatMap(({ ops }) => ops)) }))
+    .filter(({ loop }) => loop.fma >= 8);
+  const within = (a: number, z: number) => counted.some((of) => of.a >= a && of.z <= z && (of.a !== a || of.z !== z));
+  return counted.filter(({ a, z }) => !within(a, z)).map(({ loop }) => loop);
 }
 
 function countOf(ops: readonly (readonly [string, string])[]): Loop {

@@ -1,4 +1,5 @@
 import { attentionCases } from "./attention/attention.cases.ts";
+import { attentionMatricesCases } from "./attention/attention-matrices.cases.ts";
 import { decodeCases } from "./attention/decode.cases.ts";
 import { gateCases } from "./attention/gate.cases.ts";
 import type { KernelCase } from "./check.ts";
@@ -57,6 +58,7 @@ export const allCases: readonly KernelCase[] = [
   ...doraCases,
   ...rotaryCases,
   ...attentionCases,
+  ...attentionMatricesCases,
   ...gateCases,
   ...deltaConvCases,
   ...deltaL2NormCases,

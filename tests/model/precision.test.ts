@@ -64,7 +64,8 @@ it.each([0, 0.1])("log-probs and gradients keep their tolerance, dropout %s", as
   const errors = [relativeError(got.logp, want.logp), relativeError(got.grads, want.grads)];
   for (const error of errors) expect(error).toBeLessThan(TOLERANCE);
   const used = new Set(gpu.programs.kernels.map(({ shader }) => shader.name));
-  expect(used.has("matmulSubgroupMatrix")).toBe(gpu.features.f16);
+  for (const name of ["matmulSubgroupMatrix", "attentionMatrices", "attentionMatricesBackwardQ"])
+    expect(used.has(name), name).toBe(gpu.features.f16);
   expect(errors[1] > 0).toBe(gpu.features.f16);
 });
 

@@ -5,6 +5,7 @@ import {
 } from "../../../shaders/attention/attention.wgsl.ts";
 import { attentionGather as gather } from "../../../shaders/attention/attention-gather.wgsl.ts";
 import { attentionBytes, attentionTurns, TILE_ROWS } from "../../../shaders/attention/lib/tiles.ts";
+import type { SubgroupMatrix } from "../../../shaders/matmul/lib/variant.ts";
 import { ShapeError } from "../../errors.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import type { AdapterProfile } from "../../gpu/profile.ts";
@@ -13,6 +14,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
 import { recordDirect, recordDirectBackward } from "./attention-direct.ts";
 import { type AttentionPass, recordLanes, recordLanesBackward } from "./attention-lanes.ts";
+import { matricesFor, recordAttentionMatrices, recordAttentionMatricesBackward } from "./attention-matrices.ts";
 
 /** Heads of an attention layer, as config.json names them. */
 export interface AttentionHeads {
@@ -23,19 +25,24 @@ export interface AttentionHeads {
   causal?: boolean;
 }
 
-/** How attention is computed: see `AdapterProfile`. */
-type AttentionForm = AdapterProfile["attention"];
+/** How attention is computed: see `AdapterProfile`, or by these matrices of f16. */
+export type AttentionForm = AdapterProfile["attention"] | SubgroupMatrix;
 
 /** The forms that suit an adapter, the default first. */
-export function attentionForms({ profile }: GpuContext): AttentionForm[] {
+export function attentionForms({ profile }: GpuContext): AdapterProfile["attention"][] {
   if (profile.kind === "gpu") return ["tiled"];
   return profile.attention === "lanes" ? ["lanes", "tiled", "direct"] : ["direct", "tiled"];
+}
+
+/** The form for heads of these sizes: matrix units where the device's precision allows them. */
+function formOf(gpu: GpuContext, sizes: AttentionPass["sizes"]): AttentionForm {
+  return matricesFor(gpu, sizes) ?? attentionForms(gpu)[0];
 }
 
 /**
  * Attention within each sequence of a packed batch, causal by default: `o = softmax(q·kᵀ/√head_dim)·v`, with grouped query heads.
  *
- * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch.
+ * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch, on matrix units two.
  *
  * @param qkv `[tokens, (num_attention_heads + 2·num_key_value_heads) · head_dim]` f32: query heads, key heads, value heads;
  *   the first two rotated
@@ -50,14 +57,16 @@ export function attention(
   qkv: Tensor,
   spans: Tensor,
   heads: AttentionHeads,
-  form: AttentionForm = attentionForms(record.gpu)[0],
+  asked?: AttentionForm,
 ): { o: Tensor; stats: Tensor } {
   const pass = prepare(qkv, spans, heads);
   const { tokens, width, sizes, params, work } = pass;
+  const form = asked ?? formOf(record.gpu, sizes);
   const o = record.empty([tokens, width], "f32", "attention.o");
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
   const tensors = { qkv, spans, o, stats };
-  if (form === "lanes") recordLanes(record, pass, tensors);
+  if (typeof form === "object") recordAttentionMatrices(record, pass, form, tensors);
+  else if (form === "lanes") recordLanes(record, pass, tensors);
   else if (form === "direct") recordDirect(record, pass, tensors);
   else {
     const { variant, turns } = tileOf(record.gpu, sizes, sizes.headDim);
@@ -83,12 +92,14 @@ export function attentionBackward(
   options: { rotary?: { positions: Tensor; table: Tensor } | null; form?: AttentionForm } = {},
 ): Tensor {
   const { qkv, spans, dout, stats } = tensors;
-  const { rotary = null, form = attentionForms(record.gpu)[0] } = options;
+  const { rotary = null } = options;
   const pass = prepare(qkv, spans, heads);
   const { tokens, width, sizes, params, work } = pass;
+  const form = options.form ?? formOf(record.gpu, sizes);
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
-  if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
+  if (typeof form === "object") recordAttentionMatricesBackward(record, pass, form, { ...tensors, parts });
+  else if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
   else if (form === "direct") recordDirectBackward(record, pass, { ...tensors, parts });
   else {
     const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;

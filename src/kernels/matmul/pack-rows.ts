@@ -6,7 +6,8 @@ import {
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 
-const WORKGROUP = 128;
+/** Threads of a row: few of a head or a factor of LoRA, of which there are many. */
+const workgroupOf = (width: number) => (width <= 256 ? 32 : 128);
 
 /** Rows for matrix units. */
 export interface PackedRows {
@@ -52,7 +53,7 @@ export function packRows(
       low: a2 !== null,
       factors: factors !== null,
       vector,
-      workgroup: WORKGROUP,
+      workgroup: workgroupOf(ld),
     },
     { a, packed, scales, ...(a2 && { a2 }), ...(factors && { factors }) },
     { rows, filled, k, lda, aAt, width, ld },

@@ -79,7 +79,7 @@ export const runFields = [
     choices: ["auto", "highest", "high"],
     default: "auto",
     origin: "qwench",
-    help: "Operands of matrix products while training, as torch.set_float32_matmul_precision names them. highest: f32. high: on the GPU's matrix units, rounded to f16, each row of activations and gradients scaled by a power of two so that nothing leaves f16's range; sums are f32. auto is high for bf16, f16 and quantised checkpoints on a GPU whose matrix units WebGPU offers, else highest. Decoding, attention, and products that lora_dropout masks are f32 in either case.",
+    help: "Operands of matrix products and attention while training, as torch.set_float32_matmul_precision names them. highest: f32. high: on the GPU's matrix units, rounded to f16, each row of activations and gradients scaled by a power of two so that nothing leaves f16's range; sums are f32. auto is high for bf16, f16 and quantised checkpoints on a GPU whose matrix units WebGPU offers, else highest. Decoding and products that lora_dropout masks are f32 in either case.",
   },
   {
     name: "bf16",
