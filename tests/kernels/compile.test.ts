@@ -50,7 +50,7 @@ const ALL: { name: string; profile: AdapterProfile; slow?: true }[] = [
   { name: "with subgroups of 8, a CPU", profile: { ...llvmpipe, operands: "buffers" }, slow: true },
   { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
 ];
-const PROFILES = ALL.filter(({ slow }) => !slow || import.meta.env.MODE === "slow");
+const PROFILES = ALL.filter(({ slow }) => !slow || process.env.MODE === "slow");
 
 /** Devices by their features, and their compiled programs: profiles share most kernels. */
 const devices = new Map<string, { device: GPUDevice; programs: Map<string, Program> }>();
