@@ -59,7 +59,7 @@ export function foreseePaces(run: Run, { time, phases }: JobPlan, paces: Paces):
   const foresee = (key: string, seconds: number) => {
     if (paces.get(key) === null && Number.isFinite(seconds) && seconds > 0) paces.put(key, seconds);
   };
-  phases.forEach(({ max_steps }, i) => foresee(keyOf(run, i), time.phases[i] / max_steps));
+  for (const [i, { max_steps }] of phases.entries()) foresee(keyOf(run, i), time.phases[i] / max_steps);
   const { evaluate } = run.record.job;
   if (evaluate) foresee(`${run.record.model}/${SOLVING}`, time.heldOut / (evaluate.problems * (phases.length + 1)));
 }
