@@ -38,8 +38,7 @@ class Offer {
   readonly #job: Job;
   readonly #costs: HTMLElement;
   readonly #bytes: number;
-  /** whether the costs tell the time */
-  timed = false;
+  #plan: JobPlan | null = null;
 
   /** @param said shows why a job did not start */
   constructor(app: App, { model, bytes }: Mission, job: Job, said: HTMLElement) {
@@ -52,7 +51,7 @@ class Offer {
     this.button.addEventListener("click", async () => {
       this.button.disabled = true;
       try {
-        await begin(app, job);
+        await begin(app, job, this.#plan);
       } catch (error) {
         fill(said, problemLine("error", problemOf(error)));
         this.button.disabled = false;
@@ -61,13 +60,18 @@ class Offer {
     this.element = h("div", { class: "offer" }, this.button, this.#costs);
   }
 
+  /** whether the costs tell the time */
+  get timed(): boolean {
+    return this.#plan?.time != null;
+  }
+
   /** Asks what it costs here, without any download or measurement. */
   async look(signal: AbortSignal): Promise<void> {
     try {
       for await (const event of this.#app.trainer.forecast(this.#job, { signal, quick: true })) {
         if (event.type !== "plan" || signal.aborted) continue;
         fill(this.#costs, costsText(event.plan));
-        this.timed = event.plan.time !== null;
+        this.#plan = event.plan;
       }
     } catch {
       // the forecast below tells why

@@ -237,7 +237,7 @@ function summaryOf(app: App, signal: AbortSignal, draft: Draft, recipes: RecipeF
     if (!planned || train.disabled) return;
     train.disabled = true;
     try {
-      await begin(app, { ...planned.job, name: draft.name.trim() || planned.job.name });
+      await begin(app, { ...planned.job, name: draft.name.trim() || planned.job.name }, planned.plan);
     } catch (error) {
       fill(said, problemLine("error", problemOf(error)));
       train.disabled = false;

@@ -1,3 +1,4 @@
+import type { JobPlan } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import { formatSeconds } from "../../src/text/times.ts";
 import type { Run } from "../run.ts";
@@ -50,6 +51,17 @@ export function keepPaces(run: Run, paces: Paces): void {
   const step = run.stepSeconds();
   if (step !== null) paces.put(keyOf(run, run.record.phase), step);
   if (run.problemSeconds !== null) paces.put(`${run.record.model}/${SOLVING}`, run.problemSeconds);
+}
+
+/** Takes the paces that nobody has measured from a run's forecast, so that the time left is known from the first second. */
+export function foreseePaces(run: Run, { time, phases }: JobPlan, paces: Paces): void {
+  if (!time) return;
+  const foresee = (key: string, seconds: number) => {
+    if (paces.get(key) === null && Number.isFinite(seconds) && seconds > 0) paces.put(key, seconds);
+  };
+  for (const [i, { max_steps }] of phases.entries()) foresee(keyOf(run, i), time.phases[i] / max_steps);
+  const { evaluate } = run.record.job;
+  if (evaluate) foresee(`${run.record.model}/${SOLVING}`, time.heldOut / (evaluate.problems * (phases.length + 1)));
 }
 
 /**

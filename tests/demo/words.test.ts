@@ -4,8 +4,8 @@ import { problemOf } from "../../demo/problems.ts";
 import { timesOf } from "../../demo/recorded/player.ts";
 import { compact, expand, type Recording } from "../../demo/recorded/recording.ts";
 import { Run } from "../../demo/run.ts";
-import { leftText, type Paces, partsLeft } from "../../demo/watch/time-left.ts";
-import type { RunEvent, RunRecord, SolvedProblem } from "../../src/client/types.ts";
+import { foreseePaces, leftText, type Paces, partsLeft } from "../../demo/watch/time-left.ts";
+import type { JobPlan, RunEvent, RunRecord, SolvedProblem } from "../../src/client/types.ts";
 import { NotFoundError, QuotaError } from "../../src/errors.ts";
 
 // What the page says and reads, without a document.
@@ -96,6 +96,20 @@ describe("the time left", () => {
     expect(leftText(partsLeft(run, known, 64_000))).toBe(
       "About 2 min 14 s left: SFT 14 s, GRPO 1 min 00 s, held-out problems 1 min 00 s",
     );
+  });
+  test("is known from the first second by the forecast, which replaces nothing that was measured", () => {
+    const known: Record<string, number> = { "m/grpo": 3 };
+    const kept: Paces = { get: (key) => known[key] ?? null, put: (key, seconds) => void (known[key] = seconds) };
+    const time = { seconds: 190, phases: [20, 50], heldOut: 120, basis: "measurement" };
+    const plan = { time, phases: [{ max_steps: 10 }, { max_steps: 20 }] } as unknown as JobPlan;
+    const run = new Run(record());
+    foreseePaces(run, plan, kept);
+    expect(known).toEqual({ "m/sft": 2, "m/grpo": 3, "m/held-out problems": 1 });
+    expect(leftText(partsLeft(run, kept, 0))).toBe(
+      "About 3 min 20 s left: SFT 20 s, GRPO 1 min 00 s, held-out problems 2 min 00 s",
+    );
+    foreseePaces(run, { ...plan, time: null }, kept); // no forecast of the time
+    expect(Object.keys(known)).toHaveLength(3);
   });
   test("counts answers that came already, and this run's own pace", () => {
     const run = begun();
