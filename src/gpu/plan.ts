@@ -49,7 +49,18 @@ export interface Plan {
   readonly results: readonly number[];
 }
 
-const NOTHING = { tensor: -1, to: -1, made: null, run: null } as const;
+const NO_TENSOR = -1;
+
+/** One place that makes steps, so that all have the same hidden class. */
+function stepOf(
+  op: Step["op"],
+  tensor: number,
+  to: number = NO_TENSOR,
+  made: Made | null = null,
+  run: PlannedDispatch | null = null,
+): Step {
+  return { op, tensor, to, made, run };
+}
 
 /** Notes what a function records, as steps of a plan. */
 export class PlanWriter {
@@ -95,24 +106,25 @@ export class PlanWriter {
 
   made(tensor: Tensor, kind: MemoryKind): void {
     const { shape, dtype, label, bytes } = tensor;
-    this.steps.push({ ...NOTHING, op: "make", made: { shape, dtype, label, bytes, kind, offset: 0 } });
+    this.steps.push(stepOf("make", NO_TENSOR, NO_TENSOR, { shape, dtype, label, bytes, kind, offset: 0 }));
     this.add(tensor);
   }
 
   freed(tensor: Tensor): void {
-    this.steps.push({ ...NOTHING, op: "free", tensor: this.numberOf(tensor) });
+    const number = this.numberOf(tensor);
+    this.steps.push(stepOf("free", number));
     const at = this.live.indexOf(tensor);
     if (at >= 0) this.live.splice(at, 1);
   }
 
   copied(from: Tensor, to: Tensor): void {
     const [tensor, into] = [this.numberOf(from), this.numberOf(to)];
-    this.steps.push({ ...NOTHING, op: "copy", tensor, to: into });
+    this.steps.push(stepOf("copy", tensor, into));
   }
 
   cleared(tensor: Tensor): void {
     const number = this.numberOf(tensor);
-    this.steps.push({ ...NOTHING, op: "clear", tensor: number });
+    this.steps.push(stepOf("clear", number));
   }
 
   dispatched(
@@ -129,7 +141,7 @@ export class PlanWriter {
     });
     const numbers = program.storage.map(({ name }) => this.numberOf(bindings[name]));
     const run = { program, params: words && paramsOf(words), size, work, bindings: numbers, seeds };
-    this.steps.push({ ...NOTHING, op: "dispatch", run });
+    this.steps.push(stepOf("dispatch", NO_TENSOR, NO_TENSOR, null, run));
   }
 
   private add(tensor: Tensor): void {
@@ -152,7 +164,7 @@ export class PlanWriter {
       return -1;
     }
     const made = { shape, dtype, label, bytes, kind: "activations", offset: offset - of[0].offset } as const;
-    this.steps.push({ ...NOTHING, op: "view", tensor: this.numbers.get(of[0])!, made });
+    this.steps.push(stepOf("view", this.numbers.get(of[0])!, NO_TENSOR, made));
     const number = this.count++;
     this.numbers.set(tensor, number); // not among the live ones: a view of the view is one of the tensor
     return number;

@@ -124,38 +124,24 @@ export class Pool {
       size,
       usage: 0x80 | 0x04 | 0x08, // STORAGE | COPY_SRC | COPY_DST, as numbers: globals are absent under Node
     });
-    return this.add({
-      memory,
-      id: this.made++,
-      size,
-      kind,
-      label,
-      ...this.present,
-      free: false,
-      awaited: false,
-      lease: 0,
-    });
+    return this.add(this.blockOf(memory, size, kind, label));
   }
 
   /** A long-lived texture of `size` bytes, counted like a buffer. */
   takeTexture(descriptor: GPUTextureDescriptor, size: number, kind: MemoryKind, label: string): TextureBlock {
     this.makeRoom(size);
     const memory = this.device.createTexture({ ...descriptor, label });
-    return this.add({
-      memory,
-      id: this.made++,
-      size,
-      kind,
-      label,
-      ...this.present,
-      free: false,
-      awaited: false,
-      lease: 0,
-    });
+    return this.add(this.blockOf(memory, size, kind, label));
   }
 
-  private get present(): Pick<Block, "touched" | "used"> {
-    return { touched: this.step, used: this.submissions };
+  private blockOf<M extends Block["memory"]>(
+    memory: M,
+    size: number,
+    kind: MemoryKind,
+    label: string,
+  ): Block & { readonly memory: M } {
+    const { step: touched, submissions: used } = this;
+    return { memory, id: this.made++, size, kind, label, touched, used, free: false, awaited: false, lease: 0 };
   }
 
   /** Marks the start of a recording, whose commands may use any buffer taken or released from now on. */

@@ -217,7 +217,9 @@ export class Recorder extends Encoding {
     const { held } = use;
     let done = false;
     try {
-      for (const { op, tensor, to, made, run } of plan.steps) {
+      const { steps } = plan;
+      for (let i = 0; i < steps.length; i++) {
+        const { op, tensor, to, made, run } = steps[i];
         if (op === "dispatch") this.followDispatch(run!, use, seeds);
         else if (op === "make") use.add(this.make(made!.shape, made!.dtype, made!.label, made!.kind, made!.bytes));
         else if (op === "free") {
