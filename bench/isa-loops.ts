@@ -28,7 +28,7 @@ export interface Compiled {
   /** subgroups that a SIMD can hold at a time */
   waves: number;
   instructions: number;
-  /** innermost loops with at least eight multiply-adds */
+  /** loops with at least eight multiply-adds, the innermost of those */
   loops: Loop[];
 }
 

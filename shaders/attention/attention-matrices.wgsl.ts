@@ -20,7 +20,7 @@ fn inverse(power: f32) -> f32 {
 
 // attention_matrices: o = softmax(scale * q k^T + causal mask) v within each sequence, on the adapter's matrix units
 //
-// Grid     x: tiles of own rows (lib/matrices.ts); y: query heads
+// Grid     x: tiles of own rows (lib/matrices.ts) from firstTile; y: query heads
 // Shapes   packed, own: the same [tokens', heads + 2 kvHeads, D'] f16 as pack_rows writes it, with rows of zeros up to a whole
 //          tile; scales [tokens', heads + 2 kvHeads], the inverses of its powers of two   o, spans, stats as attention
 // Writes   o and stats by assignment
@@ -38,7 +38,7 @@ export const attentionMatrices = (v: AttentionMatrixVariant) => {
   const w = p.turned("v", values, "j", "end");
   return `
 ${p.enable}
-struct Params { tokens: u32, scale: f32 }
+struct Params { tokens: u32, firstTile: u32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> packed: array<vec2u>;
 @group(0) @binding(1) var<storage, read> own: array<f16>;
@@ -133,7 +133,7 @@ export const attentionMatricesBackwardQ = (v: AttentionMatrixVariant) => {
   const t = p.turned("t", keys, "j", "last");
   return `
 ${p.enable}
-struct Params { tokens: u32, scale: f32 }
+struct Params { tokens: u32, firstTile: u32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> packed: array<vec2u>;
 @group(0) @binding(1) var<storage, read> own: array<f16>;
@@ -205,7 +205,7 @@ ${p.main}
 
 // attention_matrices_backward_kv: a query head's parts of dk = scale * ds^T q and dv = p^T do
 //
-// Grid     x: tiles of keys; y: query heads. Key-major: no atomics, deterministic sums
+// Grid     x: tiles of keys from firstTile; y: query heads. Key-major: no atomics, deterministic sums
 // Shapes   as above; packedGrad: dout's packed rows
 // Writes   the second and third of parts by assignment
 // Numbers  as above, with a scale per row of dk and one per row of dv
@@ -218,7 +218,7 @@ export const attentionMatricesBackwardKv = (v: AttentionMatrixVariant) => {
   const to = (part: number) => `parts[((own * 3u + ${part}u) * ${v.heads}u + head) * ${v.headDim}u + column]`;
   return `
 ${p.enable}
-struct Params { tokens: u32, scale: f32 }
+struct Params { tokens: u32, firstTile: u32, scale: f32 }
 
 @group(0) @binding(0) var<storage, read> packed: array<vec2u>;
 @group(0) @binding(1) var<storage, read> own: array<f16>;

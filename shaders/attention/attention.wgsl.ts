@@ -2,7 +2,7 @@ import { type AttentionVariant, attentionPieces, lines, range } from "./lib/tile
 
 // attention: o = softmax(scale * q k^T + causal mask) v within each sequence; without `causal` a row sees its whole sequence
 //
-// Grid     x: tiles of 64 query rows; y: query heads
+// Grid     x: tiles of 64 query rows from firstTile; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
 //          log-sum-exp; the second is for the backward pass
@@ -15,7 +15,7 @@ export const attention = (v: AttentionVariant) => {
   const p = attentionPieces(v);
   const scoresOf = (h: number) => p.scores.map((n) => `s${n}_${h}`);
   return `
-struct Params { tokens: u32, scale: f32, chunks: u32, lots: u32 }
+struct Params { tokens: u32, firstTile: u32, scale: f32, chunks: u32, lots: u32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(1) var<storage, read> spans: array<vec2u>;
@@ -69,7 +69,7 @@ ${p.main}
 
 // attention_backward_q: dq = scale * ds k, ds = p * (dp - delta), p = exp(scale * q k^T - lse), dp = do v^T, delta = do . o
 //
-// Grid     x: tiles of 64 query rows; y: query heads
+// Grid     x: tiles of 64 query rows from firstTile; y: query heads
 // Shapes   qkv, spans as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
 //          parts [tokens, 3, heads, headDim]: dq, and a query head's parts of dk and dv (attention-gather.wgsl.ts)
 // Writes   the first of parts by assignment, and delta into stats, for attention_backward_kv
@@ -77,7 +77,7 @@ export const attentionBackwardQ = (v: AttentionVariant) => {
   const p = attentionPieces(v);
   const stride = v.heads * p.quads;
   return `
-struct Params { tokens: u32, scale: f32, chunks: u32, lots: u32 }
+struct Params { tokens: u32, firstTile: u32, scale: f32, chunks: u32, lots: u32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(1) var<storage, read> spans: array<vec2u>;
@@ -138,14 +138,14 @@ ${p.main}
 
 // attention_backward_kv: a query head's parts of dk = scale * ds^T q and dv = p^T do
 //
-// Grid     x: tiles of 64 keys; y: query heads. Key-major: no atomics, deterministic sums
+// Grid     x: tiles of 64 keys from firstTile; y: query heads. Key-major: no atomics, deterministic sums
 // Shapes   as above
 // Writes   the second and third of parts by assignment
 export const attentionBackwardKv = (v: AttentionVariant) => {
   const p = attentionPieces(v);
   const stride = v.heads * p.quads;
   return `
-struct Params { tokens: u32, scale: f32, chunks: u32, lots: u32 }
+struct Params { tokens: u32, firstTile: u32, scale: f32, chunks: u32, lots: u32 }
 
 @group(0) @binding(0) var<storage, read> qkv: array<vec4f>;
 @group(0) @binding(1) var<storage, read> spans: array<vec2u>;

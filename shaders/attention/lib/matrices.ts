@@ -35,8 +35,6 @@ const PADDED = 32;
 /** Elements of a packed head. */
 export const packedWidth = (headDim: number) => PADDED * Math.ceil(headDim / PADDED);
 
-export type AttentionMatrixSizes = ReturnType<typeof matrixSizes>;
-
 /** Sizes of a variant's workgroup, and of its blocks in workgroup memory: rows are 16 bytes longer than their elements. */
 export function matrixSizes(v: Omit<AttentionMatrixVariant, "heads" | "kvHeads" | "causal">) {
   const { matrix, groups, lanes, parts } = v;
@@ -101,101 +99,12 @@ function moves(threads: number, count: number): { id: number; unit: string; guar
   });
 }
 
-/** Code shared by the three kernels. */
-export function matrixPieces(v: AttentionMatrixVariant) {
-  const { matrix, lanes, parts } = v;
-  const { m: M, n: N, k: K, size, emulate = false, asks = false, older = false } = matrix;
+/** How a workgroup's threads move rows of the other side into `slab`. */
+function movePieces(v: AttentionMatrixVariant) {
+  const { parts } = v;
   const s = matrixSizes(v);
-  const { threads, shares, subgroups, blockRows, blockCols, along, share, ldAlong, ldOthers, ldScores } = s;
-  const [down, across] = [range(blockRows / M), range(blockCols / N)];
-  /** matrices of a subgroup's sums */
-  const sums = down.flatMap((i) => range(share / N).map((j) => [i, j] as const));
-  const load = (as: string, from: string, offset: string, ld: number, column: boolean) =>
-    older
-      ? `subgroupMatrixLoad<${as}>(${from}, ${offset}, ${column}, ${ld}u)`
-      : `subgroupMatrixLoad<${as}, ${column ? "col_major" : "row_major"}>(${from}, ${offset}, ${ld}u)`;
-  const store = (to: string, offset: string, value: string, ld: number) =>
-    older
-      ? `subgroupMatrixStore(${to}, ${offset}, ${value}, false, ${ld}u);`
-      : `subgroupMatrixStore<row_major>(${to}, ${offset}, ${value}, ${ld}u);`;
-
-  /**
-   * Each matrix of sums through `scores`; `change` works on the element `at` of `owner`, of own row r. Spelled out, they are
-   * an array: unrolled, a CPU adapter compiles them for minutes.
-   *
-   * @param change WGSL from that of a matrix's first column
-   */
-  const passes = (sum: string, change: (column: string) => string, back: boolean) => {
-    const pass = (name: string, firstRow: string, firstColumn: string) => `
-    ${emulate ? `put(${name}, sub, lane);` : store("&scores[sub]", "0u", name, ldScores)}
-    workgroupBarrier();
-    for (var e = thread; e < ${subgroups * M * N}u; e += ${threads}u) {
-      let owner = e / ${M * N}u;
-      let at = e / ${N}u % ${M}u * ${ldScores}u + e % ${N}u;
-      let r = owner / ${shares}u * ${blockRows}u + ${firstRow} + e / ${N}u % ${M}u;
-      ${change(firstColumn)}
-    }
-    workgroupBarrier();
-    ${back ? `${name} = ${emulate ? "take(sub, lane)" : load("Result", "&scores[sub]", "0u", ldScores, false)};` : ""}`;
-    if (!emulate) return text(sums.map(([i, j]) => pass(`${sum}${i}_${j}`, `${i * M}u`, `${j * N}u`)));
-    const cols = share / N;
-    return `for (var one = 0u; one < ${sums.length}u * min(params.tokens, 1u); one++) { ${pass(`${sum}[one]`, `one / ${cols}u * ${M}u`, `one % ${cols}u * ${N}u`)} }`;
-  };
-
+  const { threads, blockCols, along, share, ldAlong, ldOthers } = s;
   return {
-    ...s,
-    group: v.heads / v.kvHeads,
-    /** packed heads of a row of qkv */
-    all: v.heads + 2 * v.kvHeads,
-    enable: `${emulate ? "" : "enable chromium_experimental_subgroup_matrix;\n"}${!emulate && asks ? "enable subgroups;\nenable subgroup_size_control;\n" : ""}enable f16;
-${emulate ? "" : "diagnostic(off, chromium.subgroup_matrix_uniformity); // a subgroup's index is the same for all its threads"}`,
-    declare: `
-var<workgroup> slab: array<array<f16, ${s.slab}>, ${shares}>;
-var<workgroup> left: array<array<f16, ${s.left}>, ${v.groups}>;
-var<workgroup> scores: array<array<f32, ${s.scores}>, ${subgroups}>;
-var<workgroup> tops: array<vec2f, ${s.rows * s.per}>;
-var<workgroup> factors: array<vec2f, ${s.rows}>;
-var<workgroup> facts: array<vec4f, ${s.others}>; // of rows of the other side
-var<workgroup> grown: u32; // every thread that writes it writes the same
-${
-  emulate
-    ? emulated(v)
-    : `alias Left = subgroup_matrix_left<f16, ${K}, ${M}>;
-alias Right = subgroup_matrix_right<f16, ${N}, ${K}>;
-alias Result = subgroup_matrix_result<f32, ${N}, ${M}>;`
-}`,
-    main: `
-@compute @workgroup_size(${threads}) ${!emulate && asks ? `@subgroup_size(${size})` : ""}
-fn main(
-  @builtin(workgroup_id) group: vec3u,
-  @builtin(local_invocation_index) thread: u32,
-  ${emulate ? "" : "@builtin(subgroup_id) subgroup: u32,"}
-) {
-  let sub = ${emulate ? `thread / ${size}u` : `subgroup % ${subgroups}u`};
-  ${emulate ? `let lane = thread % ${size}u;` : ""}
-  let ownGroup = sub / ${shares}u;
-  let block = sub % ${shares}u; // of slab: in scores rows of the other side and part of a head, in sums a share of its columns
-  let head = group.y;
-  let tile = group.x * ${s.rows}u;
-  let tileEnd = min(tile + ${s.rows}u, params.tokens);
-  let r = thread / ${s.per}u;
-  let quarter = thread % ${s.per}u;
-  let row = min(tile + r, params.tokens - 1u);`,
-    /** `{name}At`, and matrices of the own rows of a head, kept in registers. @param at WGSL of the head's number in a row */
-    own(name: string, buffer: string, perRow: number, at: string): string {
-      const stride = perRow * s.width;
-      return text([
-        `let ${name}At = ((tile + ownGroup * ${blockRows}u) * ${perRow}u + ${at}) * ${s.width}u + block % ${parts}u * ${along}u;`,
-        ...(emulate
-          ? []
-          : down.flatMap((i) =>
-              range(along / K).map((c) => {
-                const offset = `${name}At + ${i * M * stride + c * K}u`;
-                return `let ${name}${i}_${c} = ${load("Left", `&${buffer}`, offset, stride, false)};`;
-              }),
-            )),
-      ]);
-    },
     /** rows of the other side on their way: loads into `{id}…`, and stores into `slab`, a row's elements adjacent */
     straight(id: string, { buffer, stride, at }: PackedRows, first: string, end: string) {
       const quads = s.width / 4;
@@ -246,6 +155,66 @@ fn main(
           }),
         ),
       };
+    },
+  };
+}
+
+/** Products, and what goes through workgroup memory around them. */
+function productPieces(v: AttentionMatrixVariant) {
+  const { matrix, parts } = v;
+  const { m: M, n: N, k: K, emulate = false, older = false } = matrix;
+  const s = matrixSizes(v);
+  const { threads, shares, subgroups, blockRows, blockCols, along, share, ldAlong, ldOthers, ldScores } = s;
+  const [down, across] = [range(blockRows / M), range(blockCols / N)];
+  /** matrices of a subgroup's sums */
+  const sums = down.flatMap((i) => range(share / N).map((j) => [i, j] as const));
+  const load = (as: string, from: string, offset: string, ld: number, column: boolean) =>
+    older
+      ? `subgroupMatrixLoad<${as}>(${from}, ${offset}, ${column}, ${ld}u)`
+      : `subgroupMatrixLoad<${as}, ${column ? "col_major" : "row_major"}>(${from}, ${offset}, ${ld}u)`;
+  const store = (to: string, offset: string, value: string, ld: number) =>
+    older
+      ? `subgroupMatrixStore(${to}, ${offset}, ${value}, false, ${ld}u);`
+      : `subgroupMatrixStore<row_major>(${to}, ${offset}, ${value}, ${ld}u);`;
+
+  /**
+   * Each matrix of sums through `scores`; `change` works on the element `at` of `owner`, of own row r. Spelled out, they are
+   * an array: unrolled, a CPU adapter compiles them for minutes.
+   *
+   * @param change WGSL from that of a matrix's first column
+   */
+  const passes = (sum: string, change: (column: string) => string, back: boolean) => {
+    const pass = (name: string, firstRow: string, firstColumn: string) => `
+    ${emulate ? `put(${name}, sub, lane);` : store("&scores[sub]", "0u", name, ldScores)}
+    workgroupBarrier();
+    for (var e = thread; e < ${subgroups * M * N}u; e += ${threads}u) {
+      let owner = e / ${M * N}u;
+      let at = e / ${N}u % ${M}u * ${ldScores}u + e % ${N}u;
+      let r = owner / ${shares}u * ${blockRows}u + ${firstRow} + e / ${N}u % ${M}u;
+      ${change(firstColumn)}
+    }
+    workgroupBarrier();
+    ${back ? `${name} = ${emulate ? "take(sub, lane)" : load("Result", "&scores[sub]", "0u", ldScores, false)};` : ""}`;
+    if (!emulate) return text(sums.map(([i, j]) => pass(`${sum}${i}_${j}`, `${i * M}u`, `${j * N}u`)));
+    const cols = share / N;
+    return `for (var one = 0u; one < ${sums.length}u * min(params.tokens, 1u); one++) { ${pass(`${sum}[one]`, `one / ${cols}u * ${M}u`, `one % ${cols}u * ${N}u`)} }`;
+  };
+
+  return {
+    /** `{name}At`, and matrices of the own rows of a head, kept in registers. @param at WGSL of the head's number in a row */
+    own(name: string, buffer: string, perRow: number, at: string): string {
+      const stride = perRow * s.width;
+      return text([
+        `let ${name}At = ((tile + ownGroup * ${blockRows}u) * ${perRow}u + ${at}) * ${s.width}u + block % ${parts}u * ${along}u;`,
+        ...(emulate
+          ? []
+          : down.flatMap((i) =>
+              range(along / K).map((c) => {
+                const offset = `${name}At + ${i * M * stride + c * K}u`;
+                return `let ${name}${i}_${c} = ${load("Left", `&${buffer}`, offset, stride, false)};`;
+              }),
+            )),
+      ]);
     },
     /** stores scores of a subgroup's own rows with its rows of the other side. @param name of the own rows, in `buffer` */
     dots(name: string, buffer: string): string {
@@ -300,6 +269,56 @@ fn main(
       if (own < params.tokens && column < ${v.headDim}u) { ${to} = factors[r].${which} * scores[owner][at]; }`,
         false,
       ),
+  };
+}
+
+/** Code shared by the three kernels. */
+export function matrixPieces(v: AttentionMatrixVariant) {
+  const { matrix, lanes, parts } = v;
+  const { m: M, n: N, k: K, size, emulate = false, asks = false } = matrix;
+  const s = matrixSizes(v);
+  const { threads, shares, subgroups, blockRows, blockCols, ldOthers, ldScores } = s;
+  return {
+    ...s,
+    ...movePieces(v),
+    ...productPieces(v),
+    group: v.heads / v.kvHeads,
+    /** packed heads of a row of qkv */
+    all: v.heads + 2 * v.kvHeads,
+    enable: `${emulate ? "" : "enable chromium_experimental_subgroup_matrix;\n"}${!emulate && asks ? "enable subgroups;\nenable subgroup_size_control;\n" : ""}enable f16;
+${emulate ? "" : "diagnostic(off, chromium.subgroup_matrix_uniformity); // a subgroup's index is the same for all its threads"}`,
+    declare: `
+var<workgroup> slab: array<array<f16, ${s.slab}>, ${shares}>;
+var<workgroup> left: array<array<f16, ${s.left}>, ${v.groups}>;
+var<workgroup> scores: array<array<f32, ${s.scores}>, ${subgroups}>;
+var<workgroup> tops: array<vec2f, ${s.rows * s.per}>;
+var<workgroup> factors: array<vec2f, ${s.rows}>;
+var<workgroup> facts: array<vec4f, ${s.others}>; // of rows of the other side
+var<workgroup> grown: u32; // every thread that writes it writes the same
+${
+  emulate
+    ? emulated(v)
+    : `alias Left = subgroup_matrix_left<f16, ${K}, ${M}>;
+alias Right = subgroup_matrix_right<f16, ${N}, ${K}>;
+alias Result = subgroup_matrix_result<f32, ${N}, ${M}>;`
+}`,
+    main: `
+@compute @workgroup_size(${threads}) ${!emulate && asks ? `@subgroup_size(${size})` : ""}
+fn main(
+  @builtin(workgroup_id) group: vec3u,
+  @builtin(local_invocation_index) thread: u32,
+  ${emulate ? "" : "@builtin(subgroup_id) subgroup: u32,"}
+) {
+  let sub = ${emulate ? `thread / ${size}u` : `subgroup % ${subgroups}u`};
+  ${emulate ? `let lane = thread % ${size}u;` : ""}
+  let ownGroup = sub / ${shares}u;
+  let block = sub % ${shares}u; // of slab: in scores rows of the other side and part of a head, in sums a share of its columns
+  let head = group.y;
+  let tile = (group.x + params.firstTile) * ${s.rows}u;
+  let tileEnd = min(tile + ${s.rows}u, params.tokens);
+  let r = thread / ${s.per}u;
+  let quarter = thread % ${s.per}u;
+  let row = min(tile + r, params.tokens - 1u);`,
     /** WGSL of each of a thread's scores: the parts' sum */
     score(c: number): string {
       const from = `(r / ${blockRows}u * ${lanes}u + quarter * ${s.columns}u / ${blockCols}u) * ${parts}u`;

@@ -201,7 +201,7 @@ fn main(
   let head = group.y;
   let tx = local.x;
   let ty = local.y;
-  let tile = group.x * ${TILE_ROWS}u;
+  let tile = (group.x + params.firstTile) * ${TILE_ROWS}u;
   let tileEnd = min(tile + ${TILE_ROWS}u, params.tokens);
   ${lines(
     range(rows / 4).map((h) => {

@@ -5,7 +5,7 @@ import type { CaseRun, Input, KernelCase } from "../check.ts";
 import { attention, attentionBackward, attentionReference, spansOf } from "./attention.ts";
 
 /** The device's matrices of f16, else these with the builtins spelled out. */
-function matricesOf({ features }: GpuContext, [m, n, k, size]: readonly number[]): SubgroupMatrix {
+export function matricesOf({ features }: GpuContext, [m, n, k, size]: readonly number[]): SubgroupMatrix {
   if (features.matrix?.type === "f16") return features.matrix;
   return { type: "f16", m, n, k, size, multiple: size, emulate: true };
 }

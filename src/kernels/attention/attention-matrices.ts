@@ -17,6 +17,7 @@ import type { Tensor } from "../../gpu/tensor.ts";
 import { usesMatrices } from "../matmul/gpu-tiles.ts";
 import { type PackedRows, packRows } from "../matmul/pack-rows.ts";
 import type { AttentionPass } from "./attention-lanes.ts";
+import { recordTiles } from "./tile-blocks.ts";
 
 // Attention on an adapter's matrix units of f16. Heads of queries, keys, values and gradients are scaled by powers of two,
 // rounded to f16 and packed first.
@@ -87,25 +88,27 @@ const rowsOf = (v: AttentionMatrixVariant) => matrixSizes(v).rows;
 /** @param tensors qkv and spans are read, o and stats written */
 export function recordAttentionMatrices(
   record: Recorder,
-  { tokens, sizes, params, work }: AttentionPass,
+  pass: AttentionPass,
   matrix: SubgroupMatrix,
   { qkv, ...tensors }: Record<"qkv" | "spans" | "o" | "stats", Tensor>,
 ): void {
+  const { tokens, sizes } = pass;
   const { forward: variant } = variantsOf(record.gpu, sizes, matrix)!;
-  const tile = rowsOf(variant);
-  const { packed, scales } = packHeads(record, qkv, tokens, sizes.headDim, tile);
-  const grid = [Math.ceil(tokens / tile), sizes.heads] as const;
-  record.dispatch(forward, variant, { packed, own: packed, scales, ...tensors }, params, grid, work);
+  const rows = rowsOf(variant);
+  const { packed, scales } = packHeads(record, qkv, tokens, sizes.headDim, rows);
+  const kernel = { shader: forward, variant, rows, cost: 1 };
+  recordTiles(record, pass, kernel, { packed, own: packed, scales, ...tensors });
   record.release(packed, scales);
 }
 
 /** @param tensors parts is written, and the second entries of stats; the others are read */
 export function recordAttentionMatricesBackward(
   record: Recorder,
-  { tokens, sizes, params, work }: AttentionPass,
+  pass: AttentionPass,
   matrix: SubgroupMatrix,
   { qkv, spans, o, dout, stats, parts }: Record<"qkv" | "spans" | "o" | "dout" | "stats" | "parts", Tensor>,
 ): void {
+  const { tokens, sizes } = pass;
   const { heads, headDim } = sizes;
   const { backwardQ: q, backwardKv: kv } = variantsOf(record.gpu, sizes, matrix)!;
   const tile = Math.max(rowsOf(q), rowsOf(kv));
@@ -123,8 +126,9 @@ export function recordAttentionMatricesBackward(
     stats,
     parts,
   };
-  const grid = (v: AttentionMatrixVariant) => [Math.ceil(tokens / rowsOf(v)), heads] as const;
-  record.dispatch(backwardQ, q, { ...bound, ownGrad: grad.packed }, params, grid(q), 1.5 * work);
-  record.dispatch(backwardKv, kv, { ...bound, packedGrad: grad.packed }, params, grid(kv), 2 * work);
+  const kernelQ = { shader: backwardQ, variant: q, rows: rowsOf(q), cost: 1.5 };
+  recordTiles(record, pass, kernelQ, { ...bound, ownGrad: grad.packed });
+  const kernelKv = { shader: backwardKv, variant: kv, rows: rowsOf(kv), keys: true, cost: 2 } as const;
+  recordTiles(record, pass, kernelKv, { ...bound, packedGrad: grad.packed });
   record.release(own.packed, own.scales, grad.packed, grad.scales);
 }

@@ -15,6 +15,7 @@ import { rowGrid, sameShape, WORKGROUP } from "../grid.ts";
 import { recordDirect, recordDirectBackward } from "./attention-direct.ts";
 import { type AttentionPass, recordLanes, recordLanesBackward } from "./attention-lanes.ts";
 import { matricesFor, recordAttentionMatrices, recordAttentionMatricesBackward } from "./attention-matrices.ts";
+import { recordTiles } from "./tile-blocks.ts";
 
 /** Heads of an attention layer, as config.json names them. */
 export interface AttentionHeads {
@@ -42,7 +43,7 @@ function formOf(gpu: GpuContext, sizes: AttentionPass["sizes"]): AttentionForm {
 /**
  * Attention within each sequence of a packed batch, causal by default: `o = softmax(q·kᵀ/√head_dim)·v`, with grouped query heads.
  *
- * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch, on matrix units two.
+ * Flash-style: the softmax is online, no buffer grows with length². Records one dispatch, on matrix units two; more where a slow GPU would take long for one.
  *
  * @param qkv `[tokens, (num_attention_heads + 2·num_key_value_heads) · head_dim]` f32: query heads, key heads, value heads;
  *   the first two rotated
@@ -60,7 +61,7 @@ export function attention(
   asked?: AttentionForm,
 ): { o: Tensor; stats: Tensor } {
   const pass = prepare(qkv, spans, heads);
-  const { tokens, width, sizes, params, work } = pass;
+  const { tokens, width, sizes } = pass;
   const form = asked ?? formOf(record.gpu, sizes);
   const o = record.empty([tokens, width], "f32", "attention.o");
   const stats = record.empty([tokens, heads.num_attention_heads, 2], "f32", "attention.stats");
@@ -70,8 +71,7 @@ export function attention(
   else if (form === "direct") recordDirect(record, pass, tensors);
   else {
     const { variant, turns } = tileOf(record.gpu, sizes, sizes.headDim);
-    const tiles = Math.ceil(tokens / TILE_ROWS);
-    record.dispatch(forward, variant, tensors, { ...params, ...turns }, [tiles, heads.num_attention_heads], work);
+    recordTiles(record, pass, { shader: forward, variant, rows: TILE_ROWS, cost: 1 }, tensors, turns);
   }
   return { o, stats };
 }
@@ -94,7 +94,7 @@ export function attentionBackward(
   const { qkv, spans, dout, stats } = tensors;
   const { rotary = null } = options;
   const pass = prepare(qkv, spans, heads);
-  const { tokens, width, sizes, params, work } = pass;
+  const { tokens, width, sizes } = pass;
   const form = options.form ?? formOf(record.gpu, sizes);
   const { num_attention_heads: h, num_key_value_heads: g, head_dim: d } = heads;
   const parts = record.empty([tokens, 3 * width], "f32", "attention.parts");
@@ -102,12 +102,12 @@ export function attentionBackward(
   else if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
   else if (form === "direct") recordDirectBackward(record, pass, { ...tensors, parts });
   else {
-    const grid = [Math.ceil(tokens / TILE_ROWS), h] as const;
     const q = tileOf(record.gpu, sizes, d);
-    record.dispatch(backwardQ, q.variant, { ...tensors, parts }, { ...params, ...q.turns }, grid, 1.5 * work);
+    const kernelQ = { shader: backwardQ, variant: q.variant, rows: TILE_ROWS, cost: 1.5 };
+    recordTiles(record, pass, kernelQ, { ...tensors, parts }, q.turns);
     const kv = tileOf(record.gpu, sizes, 2 * d); // dk and dv
-    const bound = { qkv, spans, dout, stats, parts };
-    record.dispatch(backwardKv, kv.variant, bound, { ...params, ...kv.turns }, grid, 2 * work);
+    const kernelKv = { shader: backwardKv, variant: kv.variant, rows: TILE_ROWS, keys: true, cost: 2 } as const;
+    recordTiles(record, pass, kernelKv, { qkv, spans, dout, stats, parts }, kv.turns);
   }
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
   const turned = rotary?.table.shape[1] ?? 0;

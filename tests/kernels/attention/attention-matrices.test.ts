@@ -2,12 +2,25 @@ import { describe, expect, it } from "vitest";
 import { Gpu } from "../../../src/gpu/device.ts";
 import { SUBGROUP_MATRIX } from "../../../src/gpu/subgroup-matrix.ts";
 import { attention, attentionBackward } from "../../../src/kernels/attention/attention.ts";
-import { attentionMatricesCases } from "../../../src/kernels/attention/attention-matrices.cases.ts";
+import { attentionMatricesCases, matricesOf } from "../../../src/kernels/attention/attention-matrices.cases.ts";
 import { openNullAdapter } from "../../../src/platform/node/node.ts";
 import { profileFor } from "../../gpu/adapters.ts";
-import { describeCases } from "../harness.ts";
+import { describeCases, useGpu } from "../harness.ts";
+import { attendBits } from "./tile-blocks.ts";
 
 describeCases("attention on matrix units", attentionMatricesCases);
+
+const gpu = useGpu();
+
+it("cut into dispatches for a slow GPU, gives the same bits", async ({ skip }) => {
+  if (!gpu().features.f16) skip("the adapter has no f16");
+  const form = matricesOf(gpu(), [16, 16, 16, 64]);
+  const whole = await attendBits(gpu(), form, [2, 1, 64], 1e12);
+  const cut = await attendBits(gpu(), form, [2, 1, 64], 1e3);
+  expect(cut.dispatches).toBeGreaterThan(whole.dispatches + 3);
+  expect(cut.o).toEqual(whole.o);
+  expect(cut.dqkv).toEqual(whole.dqkv);
+});
 
 describe("with the builtins", () => {
   /** Kernels of a forward and a backward pass on a device with these matrices, compiled by Dawn, which runs nothing. */

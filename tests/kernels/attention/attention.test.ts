@@ -1,8 +1,10 @@
 import { expect, it } from "vitest";
 import { attentionCases } from "../../../src/kernels/attention/attention.cases.ts";
 import { attention, attentionForms, attentionReference, spansOf } from "../../../src/kernels/attention/attention.ts";
+import { tileBlocks } from "../../../src/kernels/attention/tile-blocks.ts";
 import { gradientError } from "../../../src/kernels/check.ts";
 import { describeCases, useGpu } from "../harness.ts";
+import { attendBits } from "./tile-blocks.ts";
 
 describeCases("attention", attentionCases);
 
@@ -53,4 +55,30 @@ it("a row's bits do not depend on earlier sequences of the batch", async () => {
       expect(await last(before), `${form} after ${before}`).toEqual(alone);
     }
   }
+});
+
+it("cut into dispatches for a slow GPU, gives the same bits", async () => {
+  const whole = await attendBits(gpu(), "tiled", [5, 1, 12], 1e12);
+  const cut = await attendBits(gpu(), "tiled", [5, 1, 12], 1e3);
+  expect([whole.dispatches, cut.dispatches]).toEqual([4, 3 * 4 + 1]); // 194 rows are four tiles
+  expect(cut.o).toEqual(whole.o);
+  expect(cut.dqkv).toEqual(whole.dqkv);
+});
+
+it.each(["up", "down", "even"] as const)("no dispatch passes what a GPU of 0.2 TFLOP/s does in 200 ms: %s", (grows) => {
+  const [tokens, width] = [8192, 16 * 128];
+  const work = 2 * 2 * tokens * tokens * width; // of the gradients of keys and values
+  const blocks = tileBlocks(tokens / 64, work, 2e10, grows); // Pace aims at 100 ms
+  let next = 0;
+  for (const { first, count } of blocks) {
+    expect(first).toBe(next);
+    next += count;
+  }
+  expect(next).toBe(tokens / 64);
+  expect(Math.max(...blocks.map((block) => block.work))).toBeLessThanOrEqual(4e10);
+  const sum = blocks.reduce((all, block) => all + block.work, 0);
+  expect(Math.abs(sum / work - 1)).toBeLessThan(1e-9);
+  expect(blocks.length).toBeLessThan(2 * Math.ceil(work / 2e10));
+  expect(tileBlocks(tokens / 64, work, 1e13, grows)).toHaveLength(1);
+  expect(tileBlocks(5, work, 1, grows)).toHaveLength(5);
 });
