@@ -72,9 +72,12 @@ export function cpuTiles(
   return [direct(4, 4, 8, 4, 0), direct(8, transB ? 2 : 4, 32, 4, 0), direct(4, 4, 64, 4, 0)];
 }
 
+/** Columns from which tiles of 16 rows by 128 columns are enough for a few cores. */
+const WIDE = 2048;
+
 /** The fixed tile of products that a CPU adapter does not measure; null for all others. */
 export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | null {
-  const { transA, transB, b, m, aligned, paired = false, texture = false, small = false } = ask;
+  const { transA, transB, b, m, n, aligned, paired = false, texture = false, small = false } = ask;
   const lanes = lanesOf(profile);
   if (lanes === 0) return null;
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
@@ -83,7 +86,7 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
   if (texture && b === "f32" && !transA && m >= FEW_ROWS)
     return transB ? direct(16, 6, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
   if (!transA && !transB && m <= 2) return direct(m, 8, 8, 4, lanes);
-  const few = transA || !transB ? [] : decodeTiles(profile, b);
+  const few = transA || !transB ? [] : decodeTiles(profile, b, n);
   const decode = few.find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0));
   return decode ?? (small && lanes === 4 ? direct(8, 4, 8, 4, lanes) : null);
 }
@@ -91,12 +94,19 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
 /**
  * Tiles of x·Wᵀ for the few rows of a decoding pass: 1, up to 4, up to 8, and for textures up to 16. Loading the
  * weights is most of the work with any tile, so that nothing is measured. Larger batches use `cpuTiles`.
+ *
+ * @param n columns: wide outputs have enough workgroups even of threads that read four neighbouring rows of the weights
  */
-export function decodeTiles(profile: AdapterProfile, b: StoredMatrix): MatmulTile[] {
+export function decodeTiles(profile: AdapterProfile, b: StoredMatrix, n: number = 0): MatmulTile[] {
   const lanes = lanesOf(profile);
   if (profile.operands === "textures" && b === "bf16") {
     const tiles = [direct(1, 2, 8, 32, lanes, 4), direct(2, 2, 8, 16, lanes, 4)];
-    return [...tiles, direct(4, 4, 8, 8, lanes, 4), direct(8, 4, 8, 8, lanes, 4), direct(16, 4, 8, 8, lanes, 2)];
+    return [
+      ...tiles,
+      direct(4, 4, 8, 8, lanes, 4),
+      direct(8, 4, 8, 8, lanes, 4),
+      direct(16, 4, 8, 8, lanes, n >= WIDE ? 4 : 2),
+    ];
   }
   const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile
   return [direct(1, 2, 8, steps, lanes), direct(4, 3, 8, steps, lanes), direct(8, 4, 8, steps, lanes)];
