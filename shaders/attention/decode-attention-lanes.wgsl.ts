@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { NARROW, WIDEN } from "../lib/load.ts";
-import { type DecodeAttentionVariant, writeOwn } from "./decode-attention.wgsl.ts";
+import { type DecodeAttentionVariant, writeOwn } from "./lib/decode.ts";
 
 // Decoding attention on CPU adapters with subgroups, where a load costs as much as a hundred products: a workgroup is one
 // subgroup, and its lanes load different keys, heads of the query and elements of the values, and pass them on. No workgroup
