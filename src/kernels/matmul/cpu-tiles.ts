@@ -32,12 +32,13 @@ export interface TileAsk {
 }
 
 /**
- * Whether a product's matrix without rows of tokens (b, or the output of a gradient) has few elements. On SwiftShader, such
- * a product gets a small tile. SwiftShader's compiler takes 2 s of processor time for 16 × 16 outputs and 0.1 s for 8 × 4,
- * which run at 0.5 to 1 times the speed: a tiny model compiles for longer than it runs.
+ * Whether a product's matrix without rows of tokens (b, or the output of a gradient) is that of a tiny model. On CPU adapters, such
+ * a product gets a small tile, because a tiny model compiles for longer than it runs. Processor time to compile a tile of
+ * 16 × 16 outputs and one of 8 × 4: 2 s and 0.1 s on SwiftShader, 1 to 3 s (of 16 × 4 to 16 × 8) and 0.3 s on llvmpipe. LoRA's factors
+ * of larger models are long, and not small.
  */
 export const isSmall = (parts: readonly { n: number; k: number }[], transA: boolean, m: number): boolean =>
-  parts.every(({ n, k }) => n * (transA ? m : k) <= 1 << 17);
+  parts.every(({ n, k }) => Math.max(n, transA ? m : k) < 768 && n * (transA ? m : k) <= 1 << 17);
 
 /** For bf16 read down its columns as texels of eight columns. */
 const downColumns = (lanes: number): MatmulTile => direct(8, 8, 8, 8, lanes, 2);
@@ -82,13 +83,13 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
   if (lanes === 0) return null;
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
   if (texture && !transB && b === "bf16") return downColumns(lanes);
+  if (!transA && !transB && m <= 2) return direct(m, 8, 8, 4, lanes);
+  if (small && (transA || m > 2)) return direct(8, 4, 8, 4, lanes);
   // a texel of f32 has half as many elements as one of bf16: more products for each
   if (texture && b === "f32" && !transA && m >= FEW_ROWS)
     return transB ? direct(16, 6, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
-  if (!transA && !transB && m <= 2) return direct(m, 8, 8, 4, lanes);
-  const few = transA || !transB ? [] : decodeTiles(profile, b, n);
-  const decode = few.find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0));
-  return decode ?? (small && lanes === 4 ? direct(8, 4, 8, 4, lanes) : null);
+  if (transA || !transB) return null;
+  return decodeTiles(profile, b, n).find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0)) ?? null;
 }
 
 /**
