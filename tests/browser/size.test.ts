@@ -14,12 +14,12 @@ function sent(files: Map<string, string | Uint8Array>, wanted: RegExp): number {
   return [...names].reduce((sum, name) => sum + gzipSync(files.get(name)!).length, 0);
 }
 
-test("a page loads less than 400 kB of client and worker", async () => {
+test("a page loads less than 420 kB of client and worker", async () => {
   const files = await bundle("tests/browser/pages/client.ts");
   const [client, worker] = [sent(files, /^page\.js$/), sent(files, /trainer\.worker.*\.js$/)];
   console.log(`gzipped: client ${(client / KB).toFixed(1)} kB, worker ${(worker / KB).toFixed(1)} kB`);
   expect(client).toBeGreaterThan(KB);
   expect(client).toBeLessThan(10 * KB);
   expect(worker).toBeGreaterThan(50 * KB);
-  expect(worker).toBeLessThan(400 * KB); // three methods, three architectures, a vision tower, their kernels, forecasts of memory and time, tools, streams, documents
+  expect(worker).toBeLessThan(420 * KB); // three methods, three architectures, a vision tower, their kernels, forecasts of memory and time, tools, streams, documents
 });

@@ -73,7 +73,7 @@ describe("kernels of a run", () => {
           sequence: i,
           max_new_tokens: [2, 4, 6, 8, 90, 100][i],
         })),
-        { ...sampling, max_new_tokens: 100, eos_token_ids: [], seed: 1, block: 2 },
+        { ...sampling, slots: 6, max_new_tokens: 100, eos_token_ids: [], seed: 1, block: 2 },
       ),
     );
     expect(late).toEqual([]);
