@@ -33,6 +33,12 @@ describe("the quick forecast, from shallow models, is that of the whole model", 
   });
 });
 
+it("a run that is far too large is forecast with as few dispatches as others: the forecast ends", async () => {
+  const fields = { per_device_train_batch_size: 64, num_generations: 16, max_completion_length: 4096 };
+  const { peak } = await quickForecast(recipeOf("grpo", fields), "grpo", { shape, longest: 256 });
+  expect(peak / 2 ** 30).toBeGreaterThan(60);
+});
+
 describe("ways out of a run that is too large", () => {
   const assumptions = { shape, longest: 512 };
   it("each fit, and keep the step", async () => {

@@ -34,6 +34,9 @@ export function tileBlocks(tiles: number, work: number, most: number, grows: "up
   return blocks;
 }
 
+/** Dispatches of one kernel at most: with more, the host would be slower than the GPU, and a forecast of a run that is far too large would not end. */
+const MOST_BLOCKS = 256;
+
 /** A kernel of attention with a tile of rows for each workgroup. */
 interface TiledKernel {
   shader: Shader;
@@ -56,7 +59,8 @@ export function recordTiles(
 ): void {
   const grows = !sizes.causal ? "even" : keys ? "down" : "up";
   const tiles = Math.ceil(tokens / rows);
-  for (const block of tileBlocks(tiles, cost * work, record.gpu.pace.budget, grows)) {
+  const whole = cost * work;
+  for (const block of tileBlocks(tiles, whole, Math.max(record.gpu.pace.budget, whole / MOST_BLOCKS), grows)) {
     const all = { ...params, ...more, firstTile: block.first };
     record.dispatch(shader, variant, tensors, all, [block.count, sizes.heads], block.work);
   }
