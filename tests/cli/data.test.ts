@@ -77,8 +77,14 @@ describe("qwench data make", () => {
       says("As a model, I cannot."),
       cut,
     ];
-    let turn = 0;
-    const answer: Answer = (...args) => (turn < first.length ? first[turn++](...args) : good(...args));
+    // each trick meets another question, once: requests come in any order, and a question has few attempts
+    const asked = new Set<string>();
+    const answer: Answer = (res, request, n) => {
+      const question = String(request.body.messages[0].content);
+      const trick = asked.has(question) ? undefined : first[asked.size];
+      asked.add(question);
+      (trick ?? good)(res, request, n);
+    };
     const { code, said } = await make("made", answer, "--split", "0.2");
     expect(said).toMatch(/kept/);
     expect(code).toBe(0);
