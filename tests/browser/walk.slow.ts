@@ -191,6 +191,7 @@ test("an error has a title, a reason and a button", { timeout: 5 * MINUTES }, as
 
 test("a reward of one's own, tried on 8 rows; every choice survives a reload", { timeout: 10 * MINUTES }, async () => {
   await open({ recipes: { sft: SFT, grpo: GRPO, dpo: {} } });
+  await plan("ready"); // of this link: until then, the form may still be that of the page before
   await walker.press("Write your own …");
   await walker.press("Try on 8 rows");
   await walker.shown(/8 completions scored in \d+ ms/);
