@@ -242,22 +242,15 @@ describe("a step of a known shape", () => {
     }
   });
 
-  it("resolves as many dispatches with twice the layers: those outside blocks", async () => {
+  it.each([
+    ["with twice the layers resolves as many dispatches: those outside blocks", [7, 4]],
+    ["of a length that was never seen resolves the dispatches of two layers, and of no more", [9, 5]],
+  ])("%s", async (_, lengths) => {
     const [few, many] = [4, 8].map((num_hidden_layers) => modelOf({ name: "", spec: { ...TINY, num_hidden_layers } }));
     const counts: number[] = [];
     for (const model of [few, many]) {
       await made(model, 0, [7, 4]);
-      counts.push((await made(model, 1, [7, 4])).resolved);
-    }
-    expect(counts[1]).toBe(counts[0]);
-  });
-
-  it("of a length that was never seen resolves the dispatches of two layers, and of no more", async () => {
-    const [few, many] = [4, 8].map((num_hidden_layers) => modelOf({ name: "", spec: { ...TINY, num_hidden_layers } }));
-    const counts: number[] = [];
-    for (const model of [few, many]) {
-      await made(model, 0, [7, 4]);
-      counts.push((await made(model, 1, [9, 5])).resolved);
+      counts.push((await made(model, 1, lengths)).resolved);
     }
     expect(counts[1]).toBe(counts[0]);
   });
