@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { NARROW, WIDEN } from "../lib/load.ts";
-import { type DecodeAttentionVariant, writeOwn } from "./lib/decode.ts";
+import { beginSplit, type DecodeAttentionVariant } from "./lib/decode.ts";
 
 // Decoding attention on CPU adapters with subgroups, where a load costs as much as a hundred products: a workgroup is one
 // subgroup, and its lanes load different keys, heads of the query and elements of the values, and pass them on. No workgroup
@@ -26,7 +26,7 @@ const ELEMENTS = range(4);
 // Writes   as decode_attention
 // Source   online softmax: Milakov and Gimelshein 2018, arXiv:1805.02867
 export const decodeAttentionLanes = (variant: DecodeLanesVariant) => {
-  const { headDim, heads, kvHeads, split, cache, lanes, whole } = variant;
+  const { headDim, heads, kvHeads, cache, lanes, whole } = variant;
   const perKv = heads / kvHeads;
   const quads = headDim / 4;
   const queries = range(perKv);
@@ -58,18 +58,7 @@ struct Params { capacity: u32, splits: u32, scale: f32, quads: u32 }
 ${packed ? NARROW + WIDEN : ""}
 @compute @workgroup_size(${lanes})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(subgroup_invocation_id) thread: u32) {
-  let row = group.x;
-  let kvHead = group.y;
-  let first = group.z * ${split}u;
-  let length = min(positions[row] + 1u, params.capacity);
-  let count = min(${split}u, length - min(length, first));
-  let base = slots[row] * params.capacity + first;
-  let query = row * ${heads + 2 * kvHeads}u + kvHead * ${perKv}u; // in heads, for rows of qkv and of o
-  let head = row * ${heads}u + kvHead * ${perKv}u;
-  if (count > 0u && first + count == length) { // the split with the row's own key
-    ${writeOwn({ ...variant, workgroup: lanes }, 4)}
-  }
-  storageBarrier();
+  ${beginSplit({ ...variant, workgroup: lanes }, 4)}
   let last = max(count, 1u) - 1u; // lanes without a key read this one and give it no weight
   ${lines(loads.map((h) => `let q${h}At = (query + min(${h * lanes}u + thread, ${perKv - 1}u)) * ${quads}u;`))}
   ${lines(own.map((i) => `let quad${i} = min(${i * lanes}u + thread, ${quads - 1}u);`))}

@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { NARROW, WIDEN } from "../lib/load.ts";
-import { type DecodeAttentionVariant, writeOwn } from "./lib/decode.ts";
+import { beginSplit, type DecodeAttentionVariant } from "./lib/decode.ts";
 
 const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 
@@ -48,18 +48,7 @@ var<workgroup> totals: array<f32, ${perKv}>;
 
 @compute @workgroup_size(${workgroup})
 fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) thread: u32) {
-  let row = group.x;
-  let kvHead = group.y;
-  let first = group.z * ${split}u;
-  let length = min(positions[row] + 1u, params.capacity);
-  let count = min(${split}u, length - min(length, first));
-  let base = slots[row] * params.capacity + first;
-  let query = row * ${heads + 2 * kvHeads}u + kvHead * ${perKv}u; // in heads, for rows of qkv and of o
-  let head = row * ${heads}u + kvHead * ${perKv}u;
-  if (count > 0u && first + count == length) { // the split with the row's own key
-    ${writeOwn(variant, width)}
-  }
-  storageBarrier();
+  ${beginSplit(variant, width)}
 #if ${!whole}
   let out = ((row * params.splits + group.z) * ${heads}u + kvHead * ${perKv}u) * ${headDim + 2}u;
 #endif

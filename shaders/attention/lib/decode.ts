@@ -15,14 +15,32 @@ export interface DecodeAttentionVariant {
   whole: boolean;
 }
 
-/** WGSL: the row's own key and value, into its place of the cache. @param width elements per load */
-export function writeOwn({ headDim, heads, kvHeads, cache, workgroup }: DecodeAttentionVariant, width: number): string {
+/**
+ * WGSL: the split of a workgroup, where its row's query and result are, and the row's own key and value, written into their place of
+ * the cache. `thread` is the thread's number.
+ *
+ * @param width elements per load
+ */
+export function beginSplit(variant: DecodeAttentionVariant, width: number): string {
+  const { headDim, heads, kvHeads, split, cache, workgroup } = variant;
+  const perKv = heads / kvHeads;
   const held = (value: string) => (cache === "bf16" ? `narrow4(${value})` : value);
   const steps = headDim / width;
-  return `let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${steps}u;
+  return `let row = group.x;
+  let kvHead = group.y;
+  let first = group.z * ${split}u;
+  let length = min(positions[row] + 1u, params.capacity);
+  let count = min(${split}u, length - min(length, first));
+  let base = slots[row] * params.capacity + first;
+  let query = row * ${heads + 2 * kvHeads}u + kvHead * ${perKv}u; // in heads, for rows of qkv and of o
+  let head = row * ${heads}u + kvHead * ${perKv}u;
+  if (count > 0u && first + count == length) { // the split with the row's own key
+    let own = (row * ${heads + 2 * kvHeads}u + ${heads}u + kvHead) * ${steps}u;
     let to = ((base + count - 1u) * ${kvHeads}u + kvHead) * ${steps}u;
     for (var d = thread; d < ${steps}u; d += ${workgroup}u) {
       keys[to + d] = ${held("qkv[own + d]")};
       values[to + d] = ${held(`qkv[own + ${kvHeads * steps}u + d]`)};
-    }`;
+    }
+  }
+  storageBarrier();`;
 }
