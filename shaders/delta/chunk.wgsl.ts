@@ -8,6 +8,12 @@ const BLOCKS = 10;
 /** Vec4s from one column of a block to the next: all 16 rows, and one that keeps columns in different banks of workgroup memory. */
 const COLUMN = 17;
 
+/** Compile-time parameters of a variant. */
+interface DeltaChunkVariant extends DeltaVariant {
+  /** for CPU adapters, which compile for a second for every hundred loads: sums within a block are loops */
+  rolled?: boolean;
+}
+
 /** WGSL that adds a thread's vec4 of the product of blocks `left` and `right` to `made`; indices within a block are seen to be in range. */
 const PRODUCT = range(4)
   .map(
@@ -18,8 +24,33 @@ const PRODUCT = range(4)
   )
   .join(" ");
 
+/** The same in loops; `none` is 0, which no compiler can know. */
+const ROLLED_PRODUCT = `for (var m = none; m < 4u; m++) {
+        let f = blocks[left][m][row];
+        for (var n = none; n < 4u; n++) { made += f[n] * blocks[right][quad][4u * m + n]; }
+      }`;
+
+/** WGSL of `x (I + A) = e_r` for row r of a diagonal block, whose A is 0 from the diagonal on. */
+const SUBSTITUTION = lines(
+  range(15).map((n) => {
+    const k = 15 - n;
+    const quads = range(Math.floor(k / 4) + 1);
+    return `{ let f = x${Math.floor(k / 4)}[${k % 4}]; ${quads.map((q) => `x${q} -= f * blocks[diagonal][${q}][${k}];`).join(" ")} }`;
+  }),
+);
+
+/** The same in a loop. */
+const ROLLED_SUBSTITUTION = `for (var k = 15u; k > none; k--) {
+      let own4 = select(select(x0, x1, k >= 4u), select(x2, x3, k >= 12u), k >= 8u);
+      let f = own4[k % 4u];
+      ${range(4)
+        .map((q) => `x${q} -= f * blocks[diagonal][${q}][k];`)
+        .join(" ")}
+    }`;
+
 /** WGSL that turns the lower triangle of A in `blocks` into that of T. */
-const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
+const inverse = (rolled: boolean) => `${rolled ? "let none = params.heads >> 31u;" : ""}
+  // the diagonal: x (I + A) = e_r, from the last column on
   let own = thread / 16u % 4u;
   let diagonal = blockAt(own, own);
   let r = thread % 16u;
@@ -32,13 +63,7 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
     ),
   )}
   if (thread < 64u) {
-    ${lines(
-      range(15).map((n) => {
-        const k = 15 - n;
-        const quads = range(Math.floor(k / 4) + 1);
-        return `{ let f = x${Math.floor(k / 4)}[${k % 4}]; ${quads.map((q) => `x${q} -= f * blocks[diagonal][${q}][${k}];`).join(" ")} }`;
-      }),
-    )}
+    ${rolled ? ROLLED_SUBSTITUTION : SUBSTITUTION}
   }
   workgroupBarrier();
   if (thread < 64u) { ${range(4)
@@ -58,7 +83,7 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
       made = vec4f();
       let left = blockAt(i, i);
       let right = blockAt(i, block - i * (i - 1u) / 2u);
-      ${PRODUCT}
+      ${rolled ? ROLLED_PRODUCT : PRODUCT}
     }
     if (half == 0u) { more = made; }
   }
@@ -77,7 +102,7 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
     var left = blockAt(i, j); // of row i and column k, and of row k and column j
     var right = blockAt(j, j);
     for (var k = j; k < i; k++) {
-      ${PRODUCT}
+      ${rolled ? ROLLED_PRODUCT : PRODUCT}
       left++;
       right += k + 1u;
     }
@@ -93,7 +118,7 @@ const INVERSE = `// the diagonal: x (I + A) = e_r, from the last column on
 //          table [chunks + sequences, 4]   solve [chunks, heads, SOLVED] vec4s   quads: keyDim / 4, so that no compiler unrolls
 // Writes   solve by assignment: of T and P what lies in blocks of 16 on and below the diagonal
 // Numbers  T by blocks of 16: the diagonal ones by substitution, a row a thread; then block row by block row
-export const deltaChunk = (v: DeltaVariant) => {
+export const deltaChunk = (v: DeltaChunkVariant) => {
   const p = places(v);
   return `
 struct Params { first: u32, heads: u32, quads: u32 }
@@ -154,7 +179,7 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
   }
   workgroupBarrier();
 
-  ${INVERSE}
+  ${inverse(v.rolled ?? false)}
   for (var e = thread; e < ${BLOCKS * BLOCK}u; e += ${THREADS}u) {
     let block = e / ${BLOCK}u;
     let i = select(select(select(3u, 2u, block < 6u), 1u, block < 3u), 0u, block < 1u);

@@ -79,5 +79,7 @@ fn decay(i: u32, j: u32) -> f32 {
   return exp(min(d.x + d.y, 0.0));
 }
 fn decays(i: u32, quad: u32) -> vec4f {
-  return vec4f(decay(i, 4u * quad), decay(i, 4u * quad + 1u), decay(i, 4u * quad + 2u), decay(i, 4u * quad + 3u));
+  let own = sums[i];
+  ${ROWS.map((c) => `let d${c} = own - sums[4u * quad + ${c}u];`).join(" ")}
+  return exp(min(vec4f(${ROWS.map((c) => `d${c}.x + d${c}.y`).join(", ")}), vec4f()));
 }`;

@@ -25,12 +25,18 @@ const CHUNK = 64;
 const SHARED = 16384;
 
 /**
+ * Query columns of a tiny model, which compiles for longer than it runs: backward, 4 rows and 4 keys a lane compile for 4.7 s of
+ * processor time on llvmpipe, 2 and 2 for 1.5 s, and take 1.2 times as long.
+ */
+const TINY = 256;
+
+/**
  * Rows and keys per lane, chosen by measurement: more make SwiftShader compile for minutes. Fewer rows if sums do not
  * fit.
  */
-function lanesOf(record: Recorder, headDim: number, backward: boolean) {
+function lanesOf(record: Recorder, { heads, headDim }: AttentionPass["sizes"], backward: boolean) {
   const lanes = record.gpu.profile.subgroup!.size!;
-  if (lanes === 4) return { lanes, rows: 2, keys: 2 };
+  if (lanes === 4 || heads * headDim <= TINY) return { lanes, rows: 2, keys: 2 };
   const most = Math.floor(SHARED / (4 * lanes * headDim));
   return { lanes, rows: most >= 4 ? 4 : most >= 2 ? 2 : 1, keys: backward ? 4 : 2 };
 }
@@ -41,7 +47,7 @@ export function recordLanes(
   { tokens, sizes, params, work }: AttentionPass,
   tensors: Record<"qkv" | "spans" | "o" | "stats", Tensor>,
 ): void {
-  const variant = { ...sizes, ...lanesOf(record, sizes.headDim, false) };
+  const variant = { ...sizes, ...lanesOf(record, sizes, false) };
   const tiles = Math.ceil(tokens / (variant.rows * variant.lanes));
   record.dispatch(forward, variant, tensors, params, [tiles, sizes.heads], work);
 }
@@ -52,7 +58,7 @@ export function recordLanesBackward(
   { tokens, sizes, params, work }: AttentionPass,
   tensors: Record<"qkv" | "spans" | "o" | "dout" | "stats" | "parts", Tensor>,
 ): void {
-  const variant = { ...sizes, ...lanesOf(record, sizes.headDim, true) };
+  const variant = { ...sizes, ...lanesOf(record, sizes, true) };
   const grid = [Math.ceil(tokens / CHUNK), sizes.heads] as const;
   record.dispatch(backward, variant, tensors, { ...params, chunk: CHUNK }, grid, 2.5 * work);
 }

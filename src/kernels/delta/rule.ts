@@ -181,7 +181,8 @@ function solved(record: Recorder, { u, gates, chunks }: DeltaInput, { variant, p
   const solve = record.empty([chunks.chunks, range.heads, 4 * SOLVED], "f32", "delta.solve");
   const work = 4 * chunks.chunks * range.heads * CHUNK * CHUNK * (variant.keyDim + CHUNK / 2);
   const tensors = { u, gates, table: chunks.table, solve };
-  record.dispatch(deltaChunk, variant, tensors, { ...range, ...params }, [chunks.chunks, range.heads], work);
+  const form = record.gpu.profile.kind === "cpu" ? { ...variant, rolled: true } : variant;
+  record.dispatch(deltaChunk, form, tensors, { ...range, ...params }, [chunks.chunks, range.heads], work);
   return solve;
 }
 
