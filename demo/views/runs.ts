@@ -16,16 +16,16 @@ export function runsView(app: App, signal: AbortSignal): View {
   const ticked = new Set<string>();
   const list = h("div");
   const curves = h("section", { class: "compare", "aria-labelledby": "compare-title" });
-  let comparing: Comparing | null = null;
+  let comparing: Promise<Comparing> | null = null;
   const compare = async (ids: readonly string[]) => {
     curves.hidden = ids.length === 0;
     if (ids.length === 0 && !comparing) return;
-    comparing ??= (await import("../compare/compare.ts")).comparer(
-      { recipe: app.trainer.recipe, record: (id) => app.record(id) },
-      curves,
-      signal,
+    // one for all ticks, also those during the import: a second would draw over the first one's newer choice
+    comparing ??= import("../compare/compare.ts").then(({ comparer }) =>
+      comparer({ recipe: app.trainer.recipe, record: (id) => app.record(id) }, curves, signal),
     );
-    await comparing(ids);
+    comparing.catch(() => (comparing = null)); // the next tick tries again
+    await (await comparing)(ids);
   };
 
   const show = async () => {

@@ -1,8 +1,5 @@
-import { execFile } from "node:child_process";
 import { existsSync, readdirSync } from "node:fs";
-import { createRequire } from "node:module";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { readAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
@@ -28,13 +25,6 @@ test("sft.ts learns, and leaves an adapter that PEFT reads", async () => {
   expect(losses).toHaveLength(4);
   expect(losses[3]).toBeLessThan(losses[0]);
   expect((await readAdapter(nodeFolder(join(reader.folder, "adapter")))).config.r).toBe(16);
-});
-
-test("sft.ts runs in Deno too", async () => {
-  const deno = createRequire(import.meta.url).resolve("deno/bin.cjs");
-  const args = ["run", "--no-check", "-A", "examples/sft.ts", join(reader.folder, "deno"), "1"];
-  const { stdout } = await promisify(execFile)(process.execPath, [deno, ...args], { cwd: root });
-  expect(stdout).toMatch(/1024 rows.*\nstep 1: loss [\d.]+\nAdapter: /);
 });
 
 test("long-way.ts learns by the parts of train()", async () => {
