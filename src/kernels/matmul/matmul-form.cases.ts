@@ -33,10 +33,16 @@ export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCas
   tolerance: F32_TOLERANCE,
 });
 
+/** On a CPU adapter half the steps at once take half the time to compile. */
+export const stagedTile = ({ profile }: Gpu, rows: number, cols: number): MatmulTile => {
+  const size = profile.kind === "cpu" ? { lanes: 8, groups: 4, stage: 8 } : { lanes: 8, groups: 8, stage: 16 };
+  return { rows, cols, ...size, broadcast: 0, steps: 4 };
+};
+
 /** Both operands staged; products in f32, or in f16 with groups of four summed in f32. */
 export const stagedForm = (rows: number, cols: number, compute?: "f16"): FormCase => ({
   name: `${rows}×${cols} staged${compute ? " f16" : ""}`,
-  tile: () => ({ rows, cols, lanes: 8, groups: 8, stage: 16, broadcast: 0, steps: 4, ...(compute && { compute }) }),
+  tile: (gpu) => ({ ...stagedTile(gpu, rows, cols), ...(compute && { compute }) }),
   tolerance: compute ? F16_TOLERANCE : F32_TOLERANCE,
   needs: compute,
 });
@@ -50,7 +56,8 @@ export const matrixForm = (type: "f16" | "f32", m: number, n: number, k: number)
     const size = m * n; // one element per thread: more compile slowly
     const matrix: SubgroupMatrix = { type, m, n, k, size, multiple: size, emulate: true };
     const [lanes, groups] = [size < 256 ? 2 : 1, size < 128 ? 2 : 1];
-    return { rows: groups * m, cols: 2 * n, lanes, groups, stage: STAGE, broadcast: 0, steps: 4, matrix };
+    // half a GPU's steps at once: half the code
+    return { rows: groups * m, cols: 2 * n, lanes, groups, stage: STAGE / 2, broadcast: 0, steps: 4, matrix };
   },
   tolerance: type === "f16" ? F16_TOLERANCE : F32_TOLERANCE,
   needs: type === "f16" ? "f16" : undefined,
@@ -238,6 +245,7 @@ function split([m, n, k]: readonly [number, number, number], steps: number): Ker
           parts: [{ m, n, k }],
           alpha: 0.5,
           accumulate: true,
+          tile: check.gpu.profile.kind === "cpu" ? stagedTile(check.gpu, 4, 4) : undefined,
         },
         { steps, count: Math.ceil(k / steps) },
         recordProduct,
@@ -263,7 +271,9 @@ export const matmulFormCases: KernelCase[] = [
   plain(rowsForm(2, 2, true), "nt", [3, 33, 68], "nf4"),
   swiglu(rowsForm(2, 2, true), 5, 37, 72),
   rotary(rowsForm(2, 2, false), 5, 8, 20),
+  plain(stagedForm(8, 8), "nt", [70, 130, 96], "bf16"),
   plain(stagedForm(8, 8), "nt", [70, 130, 96, 16], "bf16"),
+  plain(stagedForm(4, 4), "nt", [40, 66, 96, 16], "bf16"),
   plain(stagedForm(8, 8), "nn", [65, 68, 100, 5], "bf16"),
   plain(stagedForm(8, 4), "tn", [66, 40, 63], "f32"),
   plain(stagedForm(4, 8), "nt", [33, 68, 64, 3], "int8"),
@@ -272,6 +282,7 @@ export const matmulFormCases: KernelCase[] = [
   rotary(stagedForm(4, 4), 33, 8, 36),
   plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 520], "f32"),
   plain(MATRICES[0], "nt", [67, 68, 96, 8], "bf16"),
+  plain(MATRICES[0], "nn", [66, 40, 64], "f32"),
   plain(MATRICES[0], "nn", [66, 40, 64, 8], "f32"),
   plain(MATRICES[1], "nt", [70, 68, 512, 16], "bf16"),
   plain(MATRICES[1], "nt", [65, 36, 64], "nf4"),

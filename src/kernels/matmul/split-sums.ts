@@ -78,7 +78,7 @@ export function recordSplit(
     alpha: 1,
     accumulate: false,
     split,
-    tile: tiles.find((tile) => workgroups(tile) >= most),
+    tile: product.tile ?? tiles.find((tile) => workgroups(tile) >= most),
   });
   record.dispatch(
     matmulSplits,

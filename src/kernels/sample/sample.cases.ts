@@ -50,6 +50,16 @@ const SETTINGS: Setting[] = [
   { rows: 3, shards: HALVES, scale: 9, greedy: true },
   { rows: 16, shards: [97], scale: 6, greedy: true, repetition_penalty: 1.5 },
   { rows: 2, shards: [40, 23], scale: 0, greedy: true },
+  // those of a thousand columns, with the threads of fewer
+  { rows: 5, shards: [250, 1, 249], scale: 5, top_k: 40, top_p: 0.95 },
+  { rows: 5, shards: [250, 250], scale: 5, repetition_penalty: 0.8, top_p: 0.99, min_p: 0.001 },
+  { rows: 2, shards: [501], scale: 0 },
+  { rows: 2, shards: [501], scale: 0, top_k: 7 },
+  { rows: 3, shards: [250, 251], scale: 0, top_p: 0.3501 },
+  { rows: 8, shards: [250, 251], scale: 4, step: 0.5, top_p: 0.8 },
+  { rows: 8, shards: [250, 251], scale: 4, step: 0.5, top_k: 90, top_p: 0.7, temperature: 0.9 },
+  { rows: 4, shards: [250, 251], scale: 3, shift: 1e4, top_p: 0.9 },
+  { rows: 4, shards: [250, 251], scale: 3, shift: -1e4, top_k: 50 },
 ];
 
 const shares = (i: number) => i % 4 === 1;

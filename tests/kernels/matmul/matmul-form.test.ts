@@ -1,8 +1,8 @@
-import { afterAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { Gpu } from "../../../src/gpu/device.ts";
 import { fakeGpu } from "../../../src/gpu/fake-device.ts";
 import { matrixProbe, provenMatrix, SUBGROUP_MATRIX, subgroupMatrixOf } from "../../../src/gpu/subgroup-matrix.ts";
-import { type DType, view } from "../../../src/gpu/tensor.ts";
+import type { DType } from "../../../src/gpu/tensor.ts";
 import { CaseRun } from "../../../src/kernels/check.ts";
 import { matrixTiles } from "../../../src/kernels/matmul/gpu-tiles.ts";
 import { matmul } from "../../../src/kernels/matmul/matmul.ts";
@@ -12,11 +12,13 @@ import { tileKey } from "../../../src/kernels/matmul/matmul-tile.ts";
 import { exportTuning, importTuning } from "../../../src/kernels/matmul/matmul-tune.ts";
 import { openNullAdapter } from "../../../src/platform/node/node.ts";
 import { profileFor } from "../../gpu/adapters.ts";
-import { ownGpu } from "../../gpu/open.ts";
 import { describeCases, useGpu } from "../harness.ts";
+import { checkOwnChoice, firstRow } from "./few-rows.ts";
 
-// One kernel of these takes Mesa's renderer 8 to 15 s to compile. `npm run check:slow` and the doctor run all.
-const SLOW = /^((8×8 staged, nn|4×4 staged, (swiglu|rotary)|4×8 staged, nt|matrices f32 8×8×8, swiglu) )/;
+// A kernel of these takes Mesa's renderer 3 to 15 s to compile, and the others have each of its parts. `npm run check:slow`
+// and the doctor run all.
+const SLOW =
+  /^((8×8 staged, (nn|nt .* r)|8×4 staged, tn|4×4 staged, (swiglu|rotary)|4×8 staged, nt|matrices f32 8×8×8, (swiglu|nn .* r)) |matrices f16 8×16×16, nn .* f32)/;
 describeCases(
   "matmul forms",
   matmulFormCases.filter(({ name }) => !SLOW.test(name)),
@@ -32,39 +34,11 @@ it("a product that cannot be stored as bf16 is refused with its shapes", () => {
   );
 });
 
-const random = (n: number) => Float32Array.from({ length: n }, (_, i) => Math.sin(12.9898 * i) * 43758.5 - 3);
-
 describe("few rows", () => {
   const gpu = useGpu();
-  const opened: Gpu[] = [];
-  afterAll(() => {
-    for (const gpu of opened) gpu.destroy();
-  });
-
-  /** bits of the first row of x·Wᵀ, for x with this many rows */
-  async function firstRow(gpu: Gpu, m: number, tile?: Parameters<typeof matmul>[3]): Promise<Uint32Array> {
-    const x = gpu.upload(random(64 * 136), [64, 136], "f32", "x", "scratch");
-    const w = gpu.upload(random(70 * 136).slice(0, (70 * 136) / 2), [70, 136], "bf16", "w", "scratch");
-    gpu.write(
-      w,
-      new Uint16Array(70 * 136).map((_, i) => 0x3e00 + ((i * 7919) % 0x180)),
-    );
-    const record = gpu.recorder();
-    const read = record.scope(() => record.read(matmul(record, view(x, [m, 136]), w, { transB: true, ...tile })));
-    record.submit();
-    const bits = new Uint32Array(await read).slice(0, 70);
-    gpu.drop(x, w);
-    return bits;
-  }
 
   it("a GPU's own choice gives a row the same bits in every batch", async () => {
-    const { device, features } = await ownGpu({ disable: ["subgroups"] });
-    const other = new Gpu(device, { features, profile: profileFor("a GPU whose browser tells nothing") });
-    opened.push(other);
-    const alone = await firstRow(other, 1);
-    for (const m of [2, 17, 64]) expect(await firstRow(other, m), `${m} rows`).toEqual(alone);
-    const used = other.programs.kernels.map(({ shader }) => shader.name);
-    expect(new Set(used)).toEqual(new Set(["matmulRows"]));
+    await checkOwnChoice([2, 4]); // matmul.slow.ts has more rows: a kernel of 16 takes Mesa's renderer 5 s to compile
   });
 
   it("summing lanes by the subgroup gives a row the same bits in every batch, for every tile", async () => {
