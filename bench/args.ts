@@ -34,7 +34,7 @@ export const HELP = `npm run bench -- ${[...KINDS, "all"].join("|")} [options]
 
   --tokens N   tokens of a batch (256; attention and delta: 256, 1024 and 2048; delta-step: 2048; vision: 256 and 1120 patches; memory: 256 and 512; grpo: 64 of a completion)
   --rounds N   rounds, of which the median counts (5)
-  --layers N   sft, qlora, grpo, generate, memory, load: layers of the model (24, Qwen2.5-0.5B's)
+  --layers N   sft, qlora, grpo, generate, memory, load, host: layers of the model (24, Qwen2.5-0.5B's)
   --most N     scale: tokens of the longest sequence (32768, which is the most)
   --seconds N  scale: budget for all axes (600); values beyond it are skipped
   --names FILE isa: write names and variants of all kernels to FILE, in the order of createComputePipeline

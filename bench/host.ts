@@ -2,6 +2,7 @@ import { Gpu } from "../src/gpu/device.ts";
 import type { Dispatch } from "../src/gpu/plan.ts";
 import { factsOf, profileOf } from "../src/gpu/profile.ts";
 import { Recorder } from "../src/gpu/recorder.ts";
+import { byteLength, sizeOf, type Tensor } from "../src/gpu/tensor.ts";
 import { generate } from "../src/model/generate/generate.ts";
 import { openNullAdapter } from "../src/platform/node/node.ts";
 import { sftStep } from "../src/train/sft/step.ts";
@@ -12,13 +13,14 @@ import { benchModel } from "./sizes.ts";
 
 // The processor time of a dispatch, in JavaScript and in Dawn. Dawn's null backend computes nothing else.
 
-const LAYERS = 6;
 /** Rows of the embedding. Their number does not change the dispatches, and the null backend keeps the table in memory. */
 const VOCAB = 4096;
 const STEPS = 40;
 const TOKENS = 96;
 /** Work of a submission: what a card of 20 TFLOP/s does in 100 ms. The null backend has no speed of its own to measure. */
 const WORK = 2e12;
+/** Weights that share a buffer, at most. */
+const MOST_SHARED = 64;
 /** Dispatches of a submission where Dawn is measured alone: a step's. */
 const PER_SUBMISSION = 400;
 /** Limits for a dispatch in microseconds, in a step and in a decoding pass. */
@@ -26,7 +28,7 @@ const STEP_LIMIT = 4;
 const TOKEN_LIMIT = 6;
 
 /** A device of Dawn's null backend that claims a GPU vendor. */
-async function nullGpu(): Promise<Gpu> {
+export async function nullGpu(): Promise<Gpu> {
   const { adapter } = await openNullAdapter();
   const device = await adapter.requestDevice({ requiredFeatures: ["shader-f16", "subgroups" as GPUFeatureName] });
   const info = { vendor: "nvidia", architecture: "null", subgroupMinSize: 32, subgroupMaxSize: 32 } as GPUAdapterInfo;
@@ -34,7 +36,30 @@ async function nullGpu(): Promise<Gpu> {
   const features = { f16: true, subgroups: true, subgroupId: true, timestamps: false };
   const gpu = new Gpu(device, { features, profile: { ...profile, name: "Dawn's null backend" } });
   Object.assign(gpu.pace, { budget: WORK, learn: () => {} });
+  shareWeights(gpu);
   return gpu;
+}
+
+/**
+ * Lets the frozen weights of one shape be ranges of one buffer, each 256 bytes after the other. The null backend has 512 MiB, which 0.5B's
+ * layers exceed, and reads no weights. A range of its own gives each weight its own bind groups, as its own buffer does.
+ */
+function shareWeights(gpu: Gpu): void {
+  const { storage } = gpu;
+  const hold = storage.hold.bind(storage);
+  const shared = new Map<string, { all: Tensor; next: number }>();
+  storage.hold = (shape, dtype, label) => {
+    const key = `${dtype} ${shape}`;
+    let of = shared.get(key);
+    if (!of) {
+      const [rows, ...rest] = shape;
+      const further = Math.ceil((256 * MOST_SHARED) / byteLength(sizeOf(rest), dtype));
+      shared.set(key, (of = { all: hold([rows + further, ...rest], dtype, label), next: 0 }));
+    }
+    if (of.next > MOST_SHARED) throw new Error(`Cannot measure more than ${MOST_SHARED} weights of shape [${shape}]`);
+    const bytes = byteLength(sizeOf(shape), dtype);
+    return { label, shape, dtype, buffer: of.all.buffer, offset: 256 * of.next++, bytes, block: null };
+  };
 }
 
 /** A dispatch as WebGPU gets it. */
@@ -117,9 +142,9 @@ async function measure(gpu: Gpu, run: () => Promise<unknown>, times: number, rou
 }
 
 /** Microseconds per dispatch in a LoRA step of Qwen2.5-0.5B's shapes, and in a decoded token. */
-export async function benchHost(rounds: number): Promise<BenchRow[]> {
+export async function benchHost(rounds: number, layers?: number): Promise<BenchRow[]> {
   const gpu = await nullGpu();
-  const config = benchModel(LAYERS, VOCAB);
+  const config = benchModel(layers, VOCAB);
   const { model, optimizer } = trainee(gpu, config);
   const micro = microBatch(config.vocab_size, 4, 256);
   const options = {
@@ -139,7 +164,7 @@ export async function benchHost(rounds: number): Promise<BenchRow[]> {
   const sampling = { ...GREEDY, eos_token_ids: [], seed: 0, slots: 8, max_new_tokens: TOKENS };
   const tokens = () => generate(model, requests, sampling);
   const rowsOf = (what: string, most: number, { dispatches, ms, slowest, dawn }: Cost): BenchRow[] => {
-    const shape = `${LAYERS} layers of 896, ${Math.round(dispatches)} dispatches`;
+    const shape = `${config.num_hidden_layers} layers of 896, ${Math.round(dispatches)} dispatches`;
     const row = (name: string, time: number, spread: number, limit?: number) => ({
       ...about(gpu),
       what: name,

@@ -89,7 +89,7 @@ async function bench(kind: Kind, gpu: Gpu, platform: Platform, args: BenchArgs, 
     generate: () => benchGenerate(gpu, { rounds, layers }),
     memory: () => benchMemory(fresh, args.tokens ? [tokens] : [256, 512], layers),
     load: () => benchLoad(fresh, { tokens, rounds, layers }),
-    host: () => benchHost(rounds),
+    host: () => benchHost(rounds, layers),
     peers: () => benchPeers(gpu, platform, rounds, report),
   };
   if (kind === "table") return benchTable(gpu, platform, rounds, emit, report);
