@@ -26,7 +26,7 @@ const SHARED = 16384;
 
 /**
  * Query columns of a tiny model, which compiles for longer than it runs: backward, 4 rows and 4 keys a lane compile for 4.7 s of
- * processor time on llvmpipe, 2 and 2 for 1.5 s, and take 1.2 times as long.
+ * processor time on llvmpipe, 2 and 2 for 1.7 s, and take 1.2 to 1.3 times as long.
  */
 const TINY = 256;
 

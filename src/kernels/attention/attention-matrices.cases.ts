@@ -2,6 +2,7 @@ import type { SubgroupMatrix } from "../../../shaders/matmul/lib/variant.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import { view } from "../../gpu/tensor.ts";
 import type { CaseRun, Input, KernelCase } from "../check.ts";
+import { queriesKeysValues } from "./attention.cases.ts";
 import { attention, attentionBackward, attentionReference, spansOf } from "./attention.ts";
 
 /** The device's matrices of f16, else these with the builtins spelled out. */
@@ -100,12 +101,7 @@ export const attentionMatricesCases: KernelCase[] = CASES.map(
       );
       const rows = spansOf(starts);
       const spans = view(check.integers([...rows], "spans"), [tokens, 2]);
-      const columns = (from: number, count: number) =>
-        Float64Array.from(
-          { length: tokens * count },
-          (_, i) => qkv.values[Math.floor(i / count) * width + from + (i % count)],
-        );
-      const [q, k, v] = [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
+      const [q, k, v] = queriesKeysValues(qkv.values, tokens, { h, g, d });
       const want = attentionReference(q, k, v, rows, heads, dout.values);
       const form = matricesOf(check.gpu, of);
       const { o, stats } = attention(check.record, qkv.tensor, spans, heads, form);

@@ -26,6 +26,8 @@ const CASES: readonly AttentionCase[] = [
   { lengths: [5, 37], h: 2, g: 1, d: 32, turned: 16 },
   { lengths: [67, 2], h: 4, g: 1, d: 256, turned: 64 },
   { lengths: [63, 1, 2, 150], h: 3, g: 3, d: 24, causal: false, allForms: true },
+  { lengths: [33, 150], h: 4, g: 2, d: 24, causal: false },
+  { lengths: [63, 1, 2, 65], h: 3, g: 3, d: 16, causal: false },
 ];
 
 /** What attention and its gradients are held to. */
@@ -56,12 +58,7 @@ function caseOf(item: AttentionCase, n: number, others: boolean): KernelCase {
       const dout = check.input([tokens, h * d], "dout");
       const rows = spansOf(starts);
       const spans = view(check.integers([...rows], "spans"), [tokens, 2]);
-      const columns = (from: number, count: number) =>
-        Float64Array.from(
-          { length: tokens * count },
-          (_, i) => qkv.values[Math.floor(i / count) * width + from + (i % count)],
-        );
-      const [q, k, v] = [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
+      const [q, k, v] = queriesKeysValues(qkv.values, tokens, { h, g, d });
       const want = attentionReference(q, k, v, rows, heads, dout.values);
       // every second case undoes a rotation, with positions that restart in each sequence
       const positions = [...rows.keys()].slice(0, tokens).map((t) => t - rows[2 * t]);
@@ -81,6 +78,18 @@ function caseOf(item: AttentionCase, n: number, others: boolean): KernelCase {
       }
     },
   };
+}
+
+/** The columns of a packed qkv `[tokens, (h + 2 g) d]` in float64: queries, keys, values. */
+export function queriesKeysValues(
+  qkv: ArrayLike<number>,
+  tokens: number,
+  { h, g, d }: Pick<AttentionCase, "h" | "g" | "d">,
+): Float64Array[] {
+  const width = (h + 2 * g) * d;
+  const columns = (from: number, count: number) =>
+    Float64Array.from({ length: tokens * count }, (_, i) => qkv[Math.floor(i / count) * width + from + (i % count)]);
+  return [columns(0, h * d), columns(h * d, g * d), columns((h + g) * d, g * d)];
 }
 
 /** Arrays of the same number of rows, side by side. */

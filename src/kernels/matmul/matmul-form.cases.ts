@@ -280,7 +280,7 @@ export const matmulFormCases: KernelCase[] = [
   split([40, 66, 200], 64),
   swiglu(stagedForm(4, 4), 33, 37, 24),
   rotary(stagedForm(4, 4), 33, 8, 36),
-  plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 520], "f32"),
+  plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 524], "f32"),
   plain(MATRICES[0], "nt", [67, 68, 96, 8], "bf16"),
   plain(MATRICES[0], "nn", [66, 40, 64], "f32"),
   plain(MATRICES[0], "nn", [66, 40, 64, 8], "f32"),
