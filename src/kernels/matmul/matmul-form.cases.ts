@@ -34,7 +34,7 @@ export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCas
 });
 
 /** On a CPU adapter half the steps at once take half the time to compile. */
-export const stagedTile = ({ profile }: Gpu, rows: number, cols: number): MatmulTile => {
+const stagedTile = ({ profile }: Gpu, rows: number, cols: number): MatmulTile => {
   const size = profile.kind === "cpu" ? { lanes: 8, groups: 4, stage: 8 } : { lanes: 8, groups: 8, stage: 16 };
   return { rows, cols, ...size, broadcast: 0, steps: 4 };
 };
