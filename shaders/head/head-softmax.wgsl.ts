@@ -65,9 +65,10 @@ fn main(
     }
 #endif
   }
+  let middle = ${workgroup / 2}u * min(params.rows, 1u); // no constant: Mesa's renderer unrolls loops, and each barrier compiles slowly
   highest[thread] = best;
   place[thread] = at;
-  for (var half = ${workgroup / 2}u; half > 0u; half /= 2u) {
+  for (var half = middle; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (thread < half) {
       let other = highest[thread + half];
@@ -93,7 +94,7 @@ fn main(
 #endif
   }
   sums[thread] = vec4f(sum, 0.0);
-  for (var half = ${workgroup / 2}u; half > 0u; half /= 2u) {
+  for (var half = middle; half > 0u; half /= 2u) {
     workgroupBarrier();
     if (thread < half) { sums[thread] += sums[thread + half]; }
   }

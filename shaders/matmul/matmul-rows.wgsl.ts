@@ -247,7 +247,7 @@ function addByMemory(v: MatmulRowsVariant): string {
   workgroupBarrier();
   for (var o = thread; o < ${some.length * groups}u; o += ${lanes * groups}u) {
     var sum = partial[o * ${row}u];
-    for (var l = 1u; l < ${lanes}u; l++) { sum += partial[o * ${row}u + l]; }
+    for (var l = 1u; l < ${lanes}u${v.fours ? " * min(params.m, 1u)" : ""}; l++) { sum += partial[o * ${row}u + l]; }
     sums[${totalOf(v, some[0])}u + o] = sum;
   }
   workgroupBarrier();`,

@@ -91,12 +91,13 @@ fn main(
     y[start + c] = v;
   }
   workgroupBarrier();
+  let quads = min(params.rows, 1u) * ${cols / 4}u; // Mesa's renderer unrolls a constant loop, and compiles it for seconds
   for (var i = thread; i < params.r * ${pairs}u; i += ${workgroup}u) {
     let pair = i / params.r;
     let first = select(select(params.a2, params.a1, pair == 1u), params.a0, pair == 0u);
     let at = first / 4u + i % params.r * ${cols / 4}u;
     var low = 0.0;
-    for (var c = 0u; c < ${cols / 4}u; c++) { low += dot(normed[c], a[at + c]); }
+    for (var c = 0u; c < quads; c++) { low += dot(normed[c], a[at + c]); }
     h[row * params.r * ${pairs}u + i] = params.alpha * low;
   }
 }

@@ -135,7 +135,7 @@ fn equals(z: vec4f, t: f32) -> vec4f { return select(vec4f(0.0), vec4f(1.0), z =
 fn passing(goal: f32) -> vec2f {
   var before = 0.0;
   var last = vec2f(0.0);
-  for (var i = 0u; i < ${workgroup}u; i++) {
+  for (var i = 0u; i < ${workgroup}u * min(params.rows, 1u); i++) {
     if (sums[i] > 0.0) {
       last = vec2f(f32(i), before);
       if (before + sums[i] > goal) { break; }
@@ -161,7 +161,7 @@ fn locate(begin: u32, rule: Rule, ties: bool, amount: f32, thread: u32) -> vec2f
   workgroupBarrier();
   if (thread == 0u) {
     var mass = 0.0;
-    for (var i = 0u; i < ${workgroup}u; i++) { mass += sums[i]; }
+    for (var i = 0u; i < ${workgroup}u * min(params.rows, 1u); i++) { mass += sums[i]; }
     let goal = select(amount * mass, max(0.0, mass - amount), ties);
     let found = passing(goal);
     picked = vec4f(found.x, goal - found.y, mass, 0.0);
@@ -308,7 +308,8 @@ function ruleLines(variant: SamplePickVariant): string {
 #if ${topK || topP}
   var ties = false;
   var wanted = 0.0;
-  for (var step = ${topK ? 0 : 1}u; step < ${topP ? 2 : 1}u; step++) {
+  let once = min(params.rows, 1u); // Mesa's renderer unrolls a constant loop, and compiles the search twice
+  for (var step = ${topK ? 0 : 1}u; step < ${topP ? 2 : 1}u * once; step++) {
     let byMass = step == 1u;
     let goal = select(f32(params.topK), max(1e-37, params.topP * all.x), byMass);
     let found = search(begin, tile, byMass, goal, low, top, thread${lanes});

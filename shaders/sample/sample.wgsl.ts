@@ -89,7 +89,7 @@ fn main(
 #if ${greedy}
   var place = 0x1000000u;
 #endif
-  for (var n = 0u; n < ${each}u; n++) {
+  for (var n = 0u; n < ${each}u * min(params.cols, 1u); n++) { // not unrolled, see sample_pick
     let c = group.x * ${tile}u + 4u * (n * ${workgroup}u + thread);
     var z = vec4f(${NOTHING});
     if (c < params.cols) {

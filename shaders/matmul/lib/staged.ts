@@ -246,8 +246,9 @@ function sumsOf(v: MatmulVariant) {
 /** Loop over the slabs: short, so that what a compiler makes of it stays in the instruction cache. @param steps WGSL, of the last slabs */
 function multiply(v: MatmulVariant, transA: boolean, steps?: string): string {
   const fours = v.tile.stage / 4;
-  // a number of turns that is not known beforehand keeps what is short from being unrolled
-  const [turns, q] = steps ? [`(${steps} + 3u) / 4u`, `min(turn, ${fours - 1}u)`] : [`${fours}u`, "turn"];
+  // a number of turns that is not known beforehand keeps what is short from being unrolled; for all steps, on CPU adapters
+  const known = v.fours ? `${fours}u * min(params.m, 1u)` : `${fours}u`;
+  const [turns, q] = steps ? [`(${steps} + 3u) / 4u`, `min(turn, ${fours - 1}u)`] : [known, "turn"];
   return `for (var turn = 0u; turn < ${turns}; turn++) {
       let q = ${q};
       ${products(v, transA)}

@@ -21,7 +21,7 @@ interface MatrixCase {
   exact?: boolean;
   /** default 2e-3 */
   tolerance?: number;
-  /** matrices where the device has none: m, n, k, threads of a subgroup */
+  /** matrices where the device has none: m, n, k, threads of a subgroup; the fewer elements a thread has, the faster they compile */
   of?: readonly [number, number, number, number];
   /** sizes of queries, of keys, of values by token, and of the gradient by token */
   sizes?: Partial<Record<"q" | "k" | "v" | "dout", readonly number[]>>;
@@ -30,9 +30,9 @@ interface MatrixCase {
 const CASES: readonly MatrixCase[] = [
   { lengths: [1], h: 2, g: 1, d: 64 },
   { lengths: [63, 1, 2, 65], h: 2, g: 1, d: 64 },
-  { lengths: [33, 20], h: 4, g: 2, d: 24, of: [8, 16, 16, 32] },
-  { lengths: [67, 2], h: 1, g: 1, d: 256, of: [16, 16, 16, 32] },
-  { lengths: [33, 31], h: 1, g: 1, d: 80, causal: false, of: [8, 8, 8, 32] },
+  { lengths: [33, 20], h: 4, g: 2, d: 24, of: [8, 16, 16, 128] },
+  { lengths: [67, 2], h: 1, g: 1, d: 256, of: [16, 16, 16, 128] },
+  { lengths: [33, 31], h: 1, g: 1, d: 80, causal: false, of: [8, 8, 8, 64] },
   // what f16 does not hold: values and gradients of very different sizes, large queries with small keys
   {
     lengths: [50, 37],
@@ -66,7 +66,7 @@ function rowsOf(check: CaseRun, of: Input["tensor"], which: number, step: number
 
 /** What attention on matrix units and its gradients are held to: operands have 11 bits. */
 export const attentionMatricesCases: KernelCase[] = CASES.map(
-  ({ lengths, h, g, d, causal = true, exact = false, of = [16, 16, 16, 64], sizes = {}, tolerance = 2e-3 }) => ({
+  ({ lengths, h, g, d, causal = true, exact = false, of = [16, 16, 16, 128], sizes = {}, tolerance = 2e-3 }) => ({
     kernel: "attentionMatrices",
     name: `lengths ${lengths.join("+")}, ${h} heads over ${g} of ${d}${causal ? "" : ", not causal"}${Object.entries(
       sizes,

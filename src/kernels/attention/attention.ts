@@ -142,7 +142,7 @@ function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], 
       `Cannot attend with head_dim ${sizes.headDim}: 16 keys exceed ${most} bytes of workgroup memory`,
     );
   }
-  const variant = { ...sizes, rows: 4, across: 16, span };
+  const variant = { ...sizes, rows: 4, across: 16, span, ...(profile.kind === "cpu" && { rolled: true }) };
   return { variant, turns: attentionTurns(variant) };
 }
 

@@ -65,7 +65,8 @@ export const decodeCases: KernelCase[] = CASES.map(({ positions, h, g, d, capaci
       );
       want.push(...reference);
     });
-    for (const form of decodeForms(check.gpu, d).slice(0, rows === 1 ? 1 : 2)) {
+    // that of others takes a CPU adapter 1 s to compile: there it runs for heads of one size
+    for (const form of decodeForms(check.gpu, d).slice(0, rows > 1 && d === 12 ? 2 : 1)) {
       check.compare(form, decodeAttention(check.record, fresh.tensor, cache, heads, rest, form), want);
     }
   },

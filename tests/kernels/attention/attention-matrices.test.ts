@@ -14,7 +14,7 @@ const gpu = useGpu();
 
 it("cut into dispatches for a slow GPU, gives the same bits", async ({ skip }) => {
   if (!gpu().features.f16) skip("the adapter has no f16");
-  const form = matricesOf(gpu(), [16, 16, 16, 64]);
+  const form = matricesOf(gpu(), [16, 16, 16, 128]);
   const whole = await attendBits(gpu(), form, [2, 1, 64], 1e12);
   const cut = await attendBits(gpu(), form, [2, 1, 64], 1e3);
   expect(cut.dispatches).toBeGreaterThan(whole.dispatches + 3);

@@ -32,8 +32,8 @@ describe("matmul tiles", () => {
       gpu().drop(a, whole);
     }
   });
-  it("gives the same numbers with every candidate tile, including staged tiles", async () => {
-    // one product for each form; matmul.slow.ts runs the others, with epilogues and unaligned rows
+  it("gives the same numbers with every candidate tile", async () => {
+    // one product for each form; matmul.slow.ts runs the others, with staged tiles, epilogues and unaligned rows
     await checkTiles(gpu(), /^(nt .33,894,60. bf16|nn .66,88,44. bf16|tn .66,88,44. f32)$/, 3);
   });
 
