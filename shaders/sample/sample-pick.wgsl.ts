@@ -21,8 +21,9 @@ interface SamplePickVariant {
 // each is a search for its t: the largest t for which the scores z >= t number k, or have top_p of the mass. A round
 // tries eight values between bounds, first linearly spaced, then bit patterns, and ends when one score is left between
 // the bounds or the bounds are neighbours. Tiles whose max is below the bounds are skipped. The draw sums the kept
-// scores in vocabulary order, first by contiguous parts of the row, then within a part, and takes the first token whose
-// sum exceeds u * total.
+// scores in vocabulary order, first by parts of whole tiles, then within a part, and takes the first token whose sum
+// exceeds u * total. Tiles without a kept score are skipped, and if all scores are kept, a tile's sum is in its stats: the
+// draw then reads a single part.
 //
 // Grid     one workgroup for each row; rows beyond 65 535 continue along y
 // Shapes   scores [rows, tiles * tile]   stats [rows, tiles, 8]   kept [rows, 4]: t, first place of those equal to t, top
@@ -94,7 +95,7 @@ fn main(
   let uniform = uniform01(seeds[row], positions[row]);
   var drawn = vec2f(0.0);
   for (var step = select(1u, 0u, ties); step < 2u; step++) {
-    drawn = locate(begin, rule, step == 0u, select(uniform, wanted, step == 0u), thread);
+    drawn = locate(begin, tile, rule, step == 0u, select(uniform, wanted, step == 0u), thread);
     if (step == 0u) { rule.since = u32(drawn.x); }
   }
   if (thread != 0u) { return; }
@@ -118,8 +119,8 @@ function lanesOf({ subgroups }: SamplePickVariant): { inputs: string; lanes: str
 }
 
 /** `locate`, which sums a rule's kept scores in vocabulary order. */
-function drawFunctions({ tile, workgroup }: SamplePickVariant): string {
-  return `var<workgroup> sums: array<f32, ${workgroup}>;
+function drawFunctions({ topK, topP, minP, tile, workgroup }: SamplePickVariant): string {
+  return wgsl`var<workgroup> sums: array<f32, ${workgroup}>;
 var<workgroup> picked: vec4f;
 
 /** The scores that are kept: those above t, and those equal to t from place \`since\` on. */
@@ -149,13 +150,22 @@ fn passing(goal: f32) -> vec2f {
  * The first place where the weight of kept scores from the left passes \`amount\` of their total, and that total;
  * with \`ties\`, the place of the first of the last \`amount\` scores equal to t.
  */
-fn locate(begin: u32, rule: Rule, ties: bool, amount: f32, thread: u32) -> vec2f {
+fn locate(begin: u32, tile: u32, rule: Rule, ties: bool, amount: f32, thread: u32) -> vec2f {
   let count = params.tiles * ${tile / 4}u;
-  let part = (count + ${workgroup - 1}u) / ${workgroup}u;
+  let own = (params.tiles + ${workgroup - 1}u) / ${workgroup}u;
+  let part = own * ${tile / 4}u;
   var sum = 0.0;
-  for (var i = thread * part; i < min(count, (thread + 1u) * part); i++) {
-    let z = scores[begin + i];
-    if (ties) { sum += dot(equals(z, rule.t), vec4f(1.0)); } else { sum += dot(weights(z, 4u * i, rule), vec4f(1.0)); }
+  for (var t = thread * own; t < min(params.tiles, (thread + 1u) * own); t++) {
+    let stat = stats[2u * (tile + t)];
+#if ${topK || topP || minP}
+    if (stat.x < rule.t) { continue; }
+    for (var i = t * ${tile / 4}u; i < (t + 1u) * ${tile / 4}u; i++) {
+      let z = scores[begin + i];
+      if (ties) { sum += dot(equals(z, rule.t), vec4f(1.0)); } else { sum += dot(weights(z, 4u * i, rule), vec4f(1.0)); }
+    }
+#else
+    sum += stat.y * exp(stat.x - rule.top);
+#endif
   }
   sums[thread] = sum;
   workgroupBarrier();
