@@ -125,8 +125,8 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
     subgroup,
     tiles: shares ? "broadcast" : "direct",
     fewRows: "tiles",
-    operands: llvmpipe && subgroup?.size === 8 ? "textures" : "buffers",
-    panelBytes: llvmpipe && subgroup?.size === 8 ? 4 << 20 : 0, // stays in the caches until the product reads it
+    operands: llvmpipe && shares ? "textures" : "buffers",
+    panelBytes: llvmpipe && shares ? 4 << 20 : 0, // stays in the caches until the product reads it
     attention: shares ? "lanes" : "direct",
     splitKeys: 256, // heads alone keep all cores busy, and this saves a dispatch
     normLora: "fused",

@@ -52,7 +52,7 @@ export function cpuTiles(
   { transA, transB, b, m }: Pick<TileAsk, "transA" | "transB" | "b" | "m">,
 ): MatmulTile[] {
   const lanes = lanesOf(profile);
-  if (lanes === 8) {
+  if (lanes === 8 || profile.operands === "textures") {
     // with more registers or code than this, LLVM's output no longer fits the first-level caches
     const few = m <= FEW_ROWS; // LoRA's factors are then buffers, and more code would compile slowly for little gain
     if (profile.operands === "textures" && (few ? transB && b === "bf16" : b === "f32" || b === "bf16")) {
