@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { Gpu } from "../../src/gpu/device.ts";
 import type { Recorder } from "../../src/gpu/recorder.ts";
 import { openCheckpoint } from "../../src/io/checkpoint.ts";
 import { relativeError } from "../../src/kernels/check.ts";
@@ -19,29 +20,38 @@ import { visionConfig } from "./vision/fixtures.ts";
 
 const gpu = useGpu();
 
-/** Runs something on a device whose bindings hold `bytes`, and whose buffers hold `buffer` if that is given. */
-async function within<T>(bytes: number | null, run: () => Promise<T>, buffer?: number): Promise<T> {
-  const own = Object.getOwnPropertyDescriptor(gpu(), "limits")!;
+/**
+ * Runs something on a device whose bindings hold `bytes`, and whose buffers hold `buffer` if that is given.
+ *
+ * @param run may call `lift` for the device's own limits again
+ */
+async function within<T>(
+  bytes: number,
+  run: (small: Gpu, lift: () => void) => Promise<T>,
+  buffer?: number,
+): Promise<T> {
+  const small = gpu().again();
+  const own = Object.getOwnPropertyDescriptor(small, "limits")!;
   const get = (limits: GPUSupportedLimits, name: string) => {
     if (name === "maxBufferSize" && buffer) return buffer;
     return name === "maxStorageBufferBindingSize" ? bytes : Reflect.get(limits, name, limits);
   };
-  if (bytes !== null) Object.defineProperty(gpu(), "limits", { ...own, value: new Proxy(own.value, { get }) });
+  Object.defineProperty(small, "limits", { ...own, value: new Proxy(own.value, { get }) });
   try {
-    return await run();
+    return await run(small, () => Object.defineProperty(small, "limits", own));
   } finally {
-    Object.defineProperty(gpu(), "limits", own);
+    await small.clear();
   }
 }
 
-async function load(lora_dropout: number): Promise<Transformer> {
+async function load(lora_dropout: number, on = gpu()): Promise<Transformer> {
   const lora = { r: 4, lora_alpha: 8, lora_dropout, use_rslora: false, target_modules: PROJECTIONS };
   const checkpoint = await openCheckpoint(await tinyModel());
-  const model = await loadModel(gpu(), checkpoint, { trained: { lora }, dtype: "float32" });
+  const model = await loadModel(on, checkpoint, { trained: { lora }, dtype: "float32" });
   const next = integers(5);
   for (const { name, size } of model.store!.parameters) {
     model.store!.write(
-      gpu(),
+      on,
       name,
       Float32Array.from({ length: size }, () => (next(2000) - 1000) / 5000),
     );
@@ -55,8 +65,8 @@ const batch = { input_ids, position_ids: input_ids.map((_, i) => i), cu_seqlens:
 
 const labels = input_ids.map((id, i) => (i < 50 ? -100 : id)); // their logits are one piece
 
-async function gradients(model: Transformer): Promise<{ logp: Float32Array; grads: Float32Array }> {
-  const record = gpu().recorder();
+async function gradients(model: Transformer, on = gpu()): Promise<{ logp: Float32Array; grads: Float32Array }> {
+  const record = on.recorder();
   record.clear(model.store!.grads);
   const reads = record.scope(() => {
     const rows = model.run(
@@ -77,10 +87,15 @@ async function gradients(model: Transformer): Promise<{ logp: Float32Array; grad
 
 it("layers that one binding cannot hold together are computed one by one", async () => {
   const together = await load(0);
-  const apart = await within(60_000, () => load(0)); // gate and up have 82 kB
   expect(together.weights.blocks[0][1].body.linears.gate_up).toHaveLength(1);
-  expect(apart.weights.blocks[0][1].body.linears.gate_up).toHaveLength(2);
-  const [want, got] = [await gradients(together), await gradients(apart)];
+  const want = await gradients(together);
+  // gate and up have 82 kB, and their outputs more
+  const got = await within(60_000, async (small, lift) => {
+    const apart = await load(0, small);
+    expect(apart.weights.blocks[0][1].body.linears.gate_up).toHaveLength(2);
+    lift();
+    return gradients(apart, small);
+  });
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-5);
 });
@@ -92,24 +107,24 @@ it("kept and recomputed activations give the same gradients, but for the order o
   const got = await gradients(model);
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-6);
   expect(relativeError(got.grads, want.grads)).toBeLessThan(3e-6);
-  const again = await within(64 * 320 * 4, () => gradients(model));
+  const again = await within(64 * 320 * 4, async (small) => gradients(await load(0.25, small), small));
   expect(relativeError(again.grads, want.grads)).toBeLessThan(1e-5); // rows at a time have the masks of the whole batch
 });
 
 it("the MLP processes as many rows at once as fit a binding", async () => {
-  const model = await load(0);
-  const want = await gradients(model);
-  const got = await within(64 * 320 * 4, () => gradients(model)); // 64 rows of gate and up
+  const want = await gradients(await load(0));
+  // 64 rows of gate and up
+  const got = await within(64 * 320 * 4, async (small) => gradients(await load(0, small), small));
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-5);
 });
 
 it("a pass of some sequences at a time draws the dropout masks and the noise of the whole batch", async () => {
-  const model = await load(0.25);
   const { batch: several, labels: each } = packedBatch([60, 1, 75, 70], 256);
   const noise = { scale: Float32Array.from(each, (_, t) => 0.01 * (1 + (t % 3))), seed: 9 };
-  const run = async (seed: number) => {
-    const record = gpu().recorder();
+  const run = async (seed: number, on = gpu()) => {
+    const model = await load(0.25, on);
+    const record = on.recorder();
     model.store!.clearGrads(record);
     const reads = record.scope(() => {
       const rows = model.run(
@@ -125,7 +140,7 @@ it("a pass of some sequences at a time draws the dropout masks and the noise of 
     return { logp: new Float32Array(await reads.logp), grads: new Float32Array(await reads.grads) };
   };
   const want = await run(5);
-  const got = await within(4 * 64 * 320, () => run(5));
+  const got = await within(4 * 64 * 320, (small) => run(5, small));
   expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
   expect(relativeError(got.grads, want.grads)).toBeLessThan(1e-5);
   expect(relativeError((await run(6)).grads, want.grads)).toBeGreaterThan(1e-3);
@@ -143,12 +158,12 @@ describe("full training", () => {
       "dObjective",
     );
 
-  async function trained(ofAll: boolean) {
+  async function trained(ofAll: boolean, on = gpu()) {
     const checkpoint = await openCheckpoint(await tinyModel());
-    const model = await loadModel(gpu(), checkpoint, { trained: "all", dtype: "float32" });
+    const model = await loadModel(on, checkpoint, { trained: "all", dtype: "float32" });
     const store = model.store!;
-    const optimizer = new Optimizer(gpu(), store, recipeOf({ optim: "sgd" }));
-    const record = gpu().recorder();
+    const optimizer = new Optimizer(on, store, recipeOf({ optim: "sgd" }));
+    const record = on.recorder();
     store.clearGrads(record);
     const logp = record.scope(() => {
       const gradient: RowGradient = ofAll
@@ -158,7 +173,7 @@ describe("full training", () => {
     });
     const grads = Promise.all(store.shards.map((shard) => record.read(shard.grads)));
     await update(record, store, optimizer, { step: 0, learning_rate: 1e-3, max_grad_norm: 1 });
-    const values = await Promise.all(store.shards.map((shard) => gpu().read(shard.values)));
+    const values = await Promise.all(store.shards.map((shard) => on.read(shard.values)));
     const named = (buffers: readonly ArrayBuffer[]) =>
       new Map(store.split(buffers).map(({ name, data }) => [name, data]));
     return {
@@ -174,7 +189,7 @@ describe("full training", () => {
     expect(want.shards).toBe(1);
     const [binding, buffer] = [4 * 64 * 320, 4 * 20_000]; // 64 rows of gate and up, or 106 tokens of attention's gradients
     for (const ofAll of [false, true]) {
-      const got = await within(binding, () => trained(ofAll), buffer);
+      const got = await within(binding, (small) => trained(ofAll, small), buffer);
       expect(got.shards).toBeGreaterThan(3);
       expect(relativeError(got.logp, want.logp)).toBeLessThan(1e-5);
       for (const [name, data] of want.grads)
