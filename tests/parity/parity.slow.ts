@@ -1,7 +1,8 @@
 import { expect, it } from "vitest";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { useGpu } from "../kernels/harness.ts";
-import { sharedPath } from "../shared.ts";
+import { GOLDEN, sharedPath } from "../shared.ts";
+import { runParity } from "./parity.ts";
 import { mergeParity } from "./parity-merge.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
 
@@ -16,4 +17,12 @@ it.skipIf(!odd)("agrees with transformers and PEFT for odd sizes, as stored and 
   rows.push(...(await mergeParity(gpu(), folder, "qwen2_odd")));
   expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
   expect(rows.length).toBeGreaterThan(15);
+});
+
+it("agrees on every golden case, with vectors of the processor's own width too", async () => {
+  const rows: ParityRow[] = [];
+  const { left } = await runParity(gpu(), nodeFolder(GOLDEN), (row) => rows.push(row));
+  expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
+  expect(left).toEqual([]);
+  expect(rows.length).toBeGreaterThan(100);
 });

@@ -1,0 +1,7 @@
+/**
+ * Runs once before the fast tests. They compile more than they compute, and Mesa's renderer compiles kernels for vectors of 128 bits
+ * in a third of the time. Slow tests have the processor's own width; `LP_NATIVE_VECTOR_WIDTH=256 npm test` gives it to all.
+ */
+export default function setup(): void {
+  process.env.LP_NATIVE_VECTOR_WIDTH ||= "128";
+}
