@@ -26,7 +26,7 @@ interface RmsNormLoraVariant {
 // Shapes   x, delta, sum, y [rows, cols]   weight [cols]   a: pairs of [r, cols] from a0, a1, a2 on   h [rows, pairs * r]
 // Writes   y, sum and h by assignment
 // Hazard   all buffers are distinct
-// Numbers  a row's bits do not depend on how many rows there are
+// Numbers  a row's bits do not depend on how many rows there are: they are those of rms_norm and of matmul's tiles
 export const rmsNormLora = ({
   weight,
   zeroCentered,
@@ -97,7 +97,11 @@ fn main(
     let first = select(select(params.a2, params.a1, pair == 1u), params.a0, pair == 0u);
     let at = first / 4u + i % params.r * ${cols / 4}u;
     var low = 0.0;
-    for (var c = 0u; c < quads; c++) { low += dot(normed[c], a[at + c]); }
+    for (var c = 0u; c < quads; c++) {
+      let v = normed[c];
+      let w = a[at + c];
+      low += fma(v.w, w.w, fma(v.z, w.z, fma(v.y, w.y, v.x * w.x)));
+    }
     h[row * params.r * ${pairs}u + i] = params.alpha * low;
   }
 }

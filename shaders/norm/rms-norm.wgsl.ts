@@ -12,6 +12,8 @@ interface RmsNormVariant {
   residual: boolean;
   /** rows are heads: some of the heads of a wider row */
   heads: boolean;
+  /** cols is a multiple of 4 */
+  vector: boolean;
   subgroups: Subgroups;
   /** threads per row, a power of two */
   workgroup: number;
@@ -30,8 +32,11 @@ const madeAt = (row: string, heads: boolean) =>
 /** Fields of Params that say which heads. */
 const HEAD_FIELDS = "take: u32, per: u32, first: u32, apart: u32, madePer: u32, madeFirst: u32";
 
-/** The scale of column c. */
-const scaleOf = (zeroCentered: boolean) => (zeroCentered ? "(1.0 + weightAt1(c))" : "weightAt1(c)");
+/** The scale of column c, or of columns 4c to 4c + 3. */
+const scaleOf = (zeroCentered: boolean, vector: boolean) => {
+  const weight = vector ? "weightAt4(4u * c)" : "weightAt1(c)";
+  return zeroCentered ? `(1.0 + ${weight})` : weight;
+};
 
 // rms_norm: y = x * rstd * weight; rstd = 1 / sqrt(mean(x^2) + eps), row by row; with `residual`, of sum = x + delta; with
 // `zeroCentered`, weight stands for 1 + weight here and below
@@ -41,7 +46,15 @@ const scaleOf = (zeroCentered: boolean) => (zeroCentered ? "(1.0 + weightAt1(c))
 // Writes   y, rstd and sum by assignment
 // Hazard   all buffers are distinct
 // Source   Zhang and Sennrich 2019, arXiv:1910.07467
-export const rmsNorm = ({ weight, zeroCentered, residual, heads, subgroups, workgroup }: RmsNormVariant) => wgsl`
+export const rmsNorm = ({
+  weight,
+  zeroCentered,
+  residual,
+  heads,
+  vector,
+  subgroups,
+  workgroup,
+}: RmsNormVariant) => wgsl`
 #if ${weight === "f16"}
 enable f16;
 #endif
@@ -52,16 +65,16 @@ diagnostic(off, subgroup_uniformity);
 
 struct Params { rows: u32, cols: u32, eps: f32, ${HEAD_FIELDS} }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(0) var<storage, read> x: array<${vector ? "vec4f" : "f32"}>;
 #if ${residual}
-@group(0) @binding(5) var<storage, read> delta: array<f32>;
-@group(0) @binding(6) var<storage, read_write> sum: array<f32>;
+@group(0) @binding(5) var<storage, read> delta: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(6) var<storage, read_write> sum: array<${vector ? "vec4f" : "f32"}>;
 #endif
-@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, vector)}>;
+@group(0) @binding(2) var<storage, read_write> y: array<${vector ? "vec4f" : "f32"}>;
 @group(0) @binding(3) var<storage, read_write> rstd: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
-${loadFunctions("weight", weight, false)}
+${loadFunctions("weight", weight, vector)}
 ${rowSum(subgroups, workgroup)}
 
 @compute @workgroup_size(${workgroup})
@@ -77,28 +90,29 @@ fn main(
   ${subgroupBegins(subgroups)}
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
-  let start = ${startOf("row", heads)};
-  let made = ${madeAt("row", heads)};
+  let start = (${startOf("row", heads)}) / ${vector ? 4 : 1}u;
+  let made = ${heads ? `(${madeAt("row", heads)}) / ${vector ? 4 : 1}u` : "start"};
+  let cols = params.cols / ${vector ? 4 : 1}u;
   var squares = 0.0;
-  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+  for (var c = thread; c < cols; c += ${workgroup}u) {
 #if ${residual}
     let v = x[start + c] + delta[start + c];
     sum[start + c] = v;
 #else
     let v = x[start + c];
 #endif
-    squares += v * v;
+    squares += ${vector ? "dot(v, v)" : "v * v"};
   }
   let total = rowSum(squares, thread${subgroups ? ", lane, lanes" : ""});
   let scale = inverseSqrt(total / f32(params.cols) + params.eps);
   if (thread == 0u) { rstd[row] = scale; }
-  for (var c = thread; c < params.cols; c += ${workgroup}u) {
+  for (var c = thread; c < cols; c += ${workgroup}u) {
 #if ${residual}
     let v = x[start + c] + delta[start + c];
 #else
     let v = x[start + c];
 #endif
-    y[made + c] = v * scale * ${scaleOf(zeroCentered)};
+    y[made + c] = v * scale * ${scaleOf(zeroCentered, vector)};
   }
 }
 `;
@@ -111,6 +125,8 @@ interface RmsNormBackwardVariant {
   into: "add" | "write" | "dy";
   /** rows are heads: some of the heads of a wider row */
   heads: boolean;
+  /** cols is a multiple of 4 */
+  vector: boolean;
   subgroups: Subgroups;
   workgroup: number;
 }
@@ -126,6 +142,7 @@ export const rmsNormBackward = ({
   zeroCentered,
   into,
   heads,
+  vector,
   subgroups,
   workgroup,
 }: RmsNormBackwardVariant) => wgsl`
@@ -139,17 +156,17 @@ diagnostic(off, subgroup_uniformity);
 
 struct Params { rows: u32, cols: u32, ${HEAD_FIELDS} }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, false)}>;
+@group(0) @binding(0) var<storage, read> x: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, vector)}>;
 @group(0) @binding(2) var<storage, read> rstd: array<f32>;
 #if ${into === "dy"}
-@group(0) @binding(3) var<storage, read_write> dy: array<f32>;
+@group(0) @binding(3) var<storage, read_write> dy: array<${vector ? "vec4f" : "f32"}>;
 #else
-@group(0) @binding(3) var<storage, read> dy: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dx: array<f32>;
+@group(0) @binding(3) var<storage, read> dy: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(4) var<storage, read_write> dx: array<${vector ? "vec4f" : "f32"}>;
 #endif
 @group(0) @binding(5) var<uniform> params: Params;
-${loadFunctions("weight", weight, false)}
+${loadFunctions("weight", weight, vector)}
 ${rowSum(subgroups, workgroup)}
 
 @compute @workgroup_size(${workgroup})
@@ -165,16 +182,18 @@ fn main(
   ${subgroupBegins(subgroups)}
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
-  let start = ${startOf("row", heads)};
-  let made = ${madeAt("row", heads)};
+  let start = (${startOf("row", heads)}) / ${vector ? 4 : 1}u;
+  let made = ${heads ? `(${madeAt("row", heads)}) / ${vector ? 4 : 1}u` : "start"};
+  let cols = params.cols / ${vector ? 4 : 1}u;
   var sum = 0.0;
-  for (var c = thread; c < params.cols; c += ${workgroup}u) {
-    sum += dy[made + c] * ${scaleOf(zeroCentered)} * x[start + c];
+  for (var c = thread; c < cols; c += ${workgroup}u) {
+    let d = dy[made + c] * ${scaleOf(zeroCentered, vector)};
+    sum += ${vector ? "dot(d, x[start + c])" : "d * x[start + c]"};
   }
   let scale = rstd[row];
   let mean = rowSum(sum, thread${subgroups ? ", lane, lanes" : ""}) * scale * scale / f32(params.cols);
-  for (var c = thread; c < params.cols; c += ${workgroup}u) {
-    let d = scale * (dy[made + c] * ${scaleOf(zeroCentered)} - x[start + c] * mean);
+  for (var c = thread; c < cols; c += ${workgroup}u) {
+    let d = scale * (dy[made + c] * ${scaleOf(zeroCentered, vector)} - x[start + c] * mean);
     ${into === "dy" ? "dy[made + c] = d" : `dx[start + c] = ${into === "add" ? "dx[start + c] + d" : "d"}`};
   }
 }

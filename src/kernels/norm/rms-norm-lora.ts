@@ -5,15 +5,16 @@ import type { Hidden } from "../matmul/layer-product.ts";
 import type { Linear } from "../matmul/linear.ts";
 import { loraHidden } from "../matmul/lora-linear.ts";
 import { stored } from "../matmul/stored.ts";
-import { type NormScale, rmsNorm } from "./rms-norm.ts";
+import { type NormScale, rmsNorm, threadsOf } from "./rms-norm.ts";
 
-const WORKGROUP = 64;
 /** Elements of a row that fit 16 KiB of workgroup memory beside the sums. */
 const MOST_COLUMNS = 3840;
+/** Elements of all rows from which two dispatches are faster: with more, the dispatch that one kernel saves is the smaller part. */
+const MOST_ELEMENTS = 2048;
 
 /**
- * `rmsNorm` for the few rows of a decoding pass, fused with `loraHidden` of the layer that reads its result. One
- * dispatch if the layer is one product whose pairs this kernel can read, else two or more. No dropout.
+ * `rmsNorm` for the rows of a decoding pass, fused with `loraHidden` of the layer that reads its result. One dispatch for few
+ * rows if the layer is one product whose pairs this kernel can read, else two or more, with the same bits. No dropout.
  *
  * @param x `[rows, cols]` f32; `delta` (same shape, or null) is added first
  * @param layers the layers that read y
@@ -34,7 +35,11 @@ export function rmsNormLora(
   const places = lora ? lora.parts.filter((place) => place !== null) : [];
   const { normLora } = record.gpu.profile;
   const fits =
-    normLora === "fused" && cols % 4 === 0 && cols <= MOST_COLUMNS && places.every(({ aAt }) => aAt % 4 === 0);
+    normLora === "fused" &&
+    cols % 4 === 0 &&
+    cols <= MOST_COLUMNS &&
+    rows * cols <= Math.max(MOST_ELEMENTS, cols) &&
+    places.every(({ aAt }) => aAt % 4 === 0);
   if (!lora || !fits) {
     const { y, sum } = rmsNorm(record, x, scale, eps, delta);
     return { y, sum, h: layers.map((layer) => loraHidden(record, y, layer, null)) };
@@ -51,7 +56,7 @@ export function rmsNormLora(
       residual: delta !== null,
       cols,
       pairs: places.length,
-      workgroup: WORKGROUP,
+      workgroup: threadsOf(record.gpu),
     },
     { x, weight, y, a: lora.a, h, ...(delta && { delta, sum }) },
     { rows, r: lora.r, eps, alpha: lora.scale, a0, a1, a2 },
