@@ -5,13 +5,14 @@ import { rmsNormReference } from "./rms-norm.ts";
 import { rmsNormLora } from "./rms-norm-lora.ts";
 
 const EPS = 1e-6;
-/** Rows, columns, r; odd ones take the plain kernels. */
+/** Rows, columns, r; odd ones and narrow ones take the plain kernels. */
 const SHAPES: readonly (readonly [number, number, number, "f32" | "bf16", boolean, boolean?])[] = [
-  [1, 64, 8, "f32", false],
-  [3, 896, 16, "bf16", true],
-  [2, 132, 70, "bf16", true],
+  [1, 512, 8, "f32", false],
+  [2, 896, 16, "bf16", true],
+  [2, 516, 70, "bf16", true],
   [5, 33, 3, "f32", true],
-  [3, 64, 8, "f32", true, true],
+  [3, 64, 8, "f32", true],
+  [1, 512, 8, "f32", true, true],
 ];
 
 /** The norm, the residual and the low-rank product of a decoding pass. */

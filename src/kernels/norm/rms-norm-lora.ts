@@ -9,8 +9,10 @@ import { type NormScale, rmsNorm, threadsOf } from "./rms-norm.ts";
 
 /** Elements of a row that fit 16 KiB of workgroup memory beside the sums. */
 const MOST_COLUMNS = 3840;
-/** Elements of all rows from which two dispatches are faster: with more, the dispatch that one kernel saves is the smaller part. */
-const MOST_ELEMENTS = 2048;
+/** With more rows, two dispatches are faster: the one that this kernel saves is then the smaller part. */
+const MOST_ROWS = 2;
+/** Narrower models would compile this kernel for longer than it saves. */
+const LEAST_COLUMNS = 512;
 
 /**
  * `rmsNorm` for the rows of a decoding pass, fused with `loraHidden` of the layer that reads its result. One dispatch for few
@@ -37,8 +39,9 @@ export function rmsNormLora(
   const fits =
     normLora === "fused" &&
     cols % 4 === 0 &&
+    cols >= LEAST_COLUMNS &&
     cols <= MOST_COLUMNS &&
-    rows * cols <= Math.max(MOST_ELEMENTS, cols) &&
+    rows <= MOST_ROWS &&
     places.every(({ aAt }) => aAt % 4 === 0);
   if (!lora || !fits) {
     const { y, sum } = rmsNorm(record, x, scale, eps, delta);
