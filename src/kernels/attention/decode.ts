@@ -35,9 +35,9 @@ function storedCache({ keys, values }: LayerCache, head_dim: number): "f32" | "b
 /** How a workgroup reads: each thread for itself ("threads"), or the lanes of a subgroup for each other ("lanes"). */
 type DecodeForm = "threads" | "lanes";
 
-/** Forms of decoding attention that can run on an adapter; the first is its own. Lanes were measured with 8 only. */
+/** Forms of decoding attention that can run on an adapter; the first is its own. */
 export function decodeForms({ profile }: Pick<GpuContext, "profile">, head_dim: number): DecodeForm[] {
-  const shares = profile.attention === "lanes" && profile.subgroup?.size === 8 && head_dim % 4 === 0;
+  const shares = profile.attention === "lanes" && head_dim % 4 === 0;
   return shares ? ["lanes", "threads"] : ["threads"];
 }
 

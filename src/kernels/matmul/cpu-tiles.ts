@@ -33,9 +33,8 @@ export interface TileAsk {
 
 /**
  * Whether a product's matrix without rows of tokens (b, or the output of a gradient) is that of a tiny model. On CPU adapters, such
- * a product gets a small tile, because a tiny model compiles for longer than it runs. Processor time to compile a tile of
- * 16 × 16 outputs and one of 8 × 4: 2 s and 0.1 s on SwiftShader, 1 to 3 s (of 16 × 4 to 16 × 8) and 0.3 s on llvmpipe. LoRA's factors
- * of larger models are long, and not small.
+ * a product gets a small tile, because a tiny model compiles for longer than it runs. LoRA's factors of larger models are long,
+ * and not small.
  */
 export const isSmall = (parts: readonly { n: number; k: number }[], transA: boolean, m: number): boolean =>
   parts.every(({ n, k }) => Math.max(n, transA ? m : k) < 768 && n * (transA ? m : k) <= 1 << 17);
@@ -73,6 +72,13 @@ export function cpuTiles(
   return [direct(4, 4, 8, 4, 0), direct(8, transB ? 2 : 4, 32, 4, 0), direct(4, 4, 64, 4, 0)];
 }
 
+/**
+ * The tile of a tiny model's products. Processor time to compile 8 × 4 and 16 × 8 outputs, and GFLOP in a second of it, bf16: 0.4 and
+ * 2.4 s, 22 and 30 on llvmpipe; 0.5 and 0.7 s, 2.2 and 3.4 on SwiftShader.
+ */
+const smallTile = ({ operands }: AdapterProfile, lanes: number): MatmulTile =>
+  operands === "textures" ? direct(8, 4, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
+
 /** Columns from which tiles of 16 rows by 128 columns are enough for a few cores. */
 const WIDE = 2048;
 
@@ -84,7 +90,7 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
   if (texture && !transB && b === "bf16") return downColumns(lanes);
   if (!transA && !transB && m <= 2) return direct(m, 8, 8, 4, lanes);
-  if (small && (transA || m > 2)) return direct(8, 4, 8, 4, lanes);
+  if (small && (transA || m > 2)) return smallTile(profile, lanes);
   // a texel of f32 has half as many elements as one of bf16: more products for each
   if (texture && b === "f32" && !transA && m >= FEW_ROWS)
     return transB ? direct(16, 6, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
