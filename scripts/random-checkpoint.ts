@@ -234,19 +234,14 @@ export async function writeRandomCheckpoint(
   { maxShardBytes = 5e9, onProgress = () => {} }: RandomCheckpointOptions = {},
 ): Promise<number> {
   const { zeroCentered = false } = architectureOf(spec);
-  const tables = {
-    weight: normalTable(0, spec.initializer_range),
-    norm: normalTable(1, 0.05),
-    zeroCentered: normalTable(0, 0.05),
-    filter: normalTable(0, 0.3),
-    rate: normalTable(0, 1),
-  };
   const tableOf = ({ name, role }: TensorSpec) => {
-    if (role === "filter") return tables.filter;
-    if (role === "rate" || role === "shift") return tables.rate;
-    if (role !== "norm") return tables.weight;
-    if (name.startsWith("model.visual.")) return name.endsWith(".bias") ? tables.zeroCentered : tables.norm;
-    return zeroCentered && !name.endsWith(".linear_attn.norm.weight") ? tables.zeroCentered : tables.norm;
+    if (role === "filter") return normalTable(0, 0.3);
+    if (role === "rate" || role === "shift") return normalTable(0, 1);
+    if (role !== "norm") return normalTable(0, spec.initializer_range);
+    const aroundZero = name.startsWith("model.visual.")
+      ? name.endsWith(".bias")
+      : zeroCentered && !name.endsWith(".linear_attn.norm.weight");
+    return normalTable(aroundZero ? 0 : 1, 0.05);
   };
   const tensors = tensorsOfSpec(spec);
   const shards: TensorSpec[][] = [[]];
@@ -330,10 +325,20 @@ function seedOf(text: string): [number, number, number] {
   return [word(1), word(2), word(3)];
 }
 
-/** The 65536 bf16 quantiles of N(mean, std²). */
+/** Number of quantiles in a table. */
+const QUANTILES = 65_536;
+
+/** Tables of this process, by mean and standard deviation. The first takes a third of a second. */
+const tables = new Map<string, Uint16Array>();
+let standard: Float64Array | undefined;
+
+/** The bf16 quantiles of N(mean, std²). */
 function normalTable(mean: number, std: number): Uint16Array {
-  const values = Float32Array.from({ length: 65_536 }, (_, i) => mean + std * quantile((i + 0.5) / 65_536));
-  return f32ToBf16(values);
+  standard ??= Float64Array.from({ length: QUANTILES }, (_, i) => quantile((i + 0.5) / QUANTILES));
+  const key = `${mean} ${std}`;
+  let table = tables.get(key);
+  if (!table) tables.set(key, (table = f32ToBf16(Float32Array.from(standard, (x) => mean + std * x))));
+  return table;
 }
 
 /** Inverse of the normal distribution in float64, by Newton's method from a logistic first guess. */
@@ -358,6 +363,10 @@ function cumulative(x: number): number {
   }
   let term = x;
   let sum = x;
-  for (let k = 1; k < 80; k++) sum += term *= (x * x) / (2 * k + 1);
+  for (let k = 1; k < 80; k++) {
+    term *= (x * x) / (2 * k + 1);
+    if (sum + term === sum) break; // further terms are smaller
+    sum += term;
+  }
   return 0.5 + density * sum;
 }
