@@ -6,7 +6,7 @@ import { built } from "../browser/dist.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));
 
-let here: Promise<string> | undefined;
+const folders = new Map<string, Promise<string>>();
 
 /**
  * The command line as published, built once for each run of the suite. It starts in a third of the processor time that the
@@ -14,20 +14,27 @@ let here: Promise<string> | undefined;
  *
  * @returns path of `dist/cli.js`, in a folder with the files of a package
  */
-export function builtCli(): Promise<string> {
-  here ??= build();
-  return here;
+export async function builtCli(): Promise<string> {
+  return join(await builtPackage("cli"), "dist/cli.js");
 }
 
-async function build(): Promise<string> {
+/** A folder with the files of the package and some of its bundles, each built once for each run of the suite. */
+export function builtPackage(...bundles: string[]): Promise<string> {
+  const key = bundles.join();
+  let folder = folders.get(key);
+  if (!folder) folders.set(key, (folder = write(bundles)));
+  return folder;
+}
+
+async function write(bundles: string[]): Promise<string> {
   // tests/setup.ts removes the folder of the run
-  const folder = mkdtempSync(join(process.env.QWENCH_TEST_RUN ?? tmpdir(), "cli-"));
+  const folder = mkdtempSync(join(process.env.QWENCH_TEST_RUN ?? tmpdir(), "package-"));
   for (const name of ["assets", "recipes", "node_modules", "package.json"])
     symlinkSync(join(ROOT, name), join(folder, name));
-  for (const [name, content] of await built("cli")) {
+  for (const [name, content] of await built(...bundles)) {
     const path = join(folder, name);
     mkdirSync(dirname(path), { recursive: true });
     writeFileSync(path, content);
   }
-  return join(folder, "dist/cli.js");
+  return folder;
 }

@@ -16,7 +16,7 @@ afterAll(() => reader.remove());
 const ran = new Set<string>();
 const example = (name: string, ...args: string[]) => {
   ran.add(name);
-  return program(join(root, "examples", name), reader.folder, reader.env, ...args);
+  return program(join(reader.folder, "examples", name), reader.folder, reader.env, ...args);
 };
 
 test("sft.ts learns, and leaves an adapter that PEFT reads", async () => {

@@ -45,7 +45,7 @@ const ALL: { name: string; profile: AdapterProfile; slow?: true }[] = [
   { name: "without subgroups, a CPU", profile: profileFor("wgpu, llvmpipe"), slow: true },
   { name: "with subgroups of many sizes", profile: profileFor("amd") },
   { name: "with subgroups of 32", profile: profileFor("nvidia"), slow: true },
-  { name: "with subgroups of 8, a GPU", profile: profileFor("mali, subgroups of 8") },
+  { name: "with subgroups of 8, a GPU", profile: profileFor("mali, subgroups of 8"), slow: true },
   { name: "with subgroups of 4, a CPU", profile: profileFor("swiftshader"), slow: true },
   { name: "with subgroups of 8, a CPU", profile: { ...llvmpipe, operands: "buffers" }, slow: true },
   { name: "with subgroups of 8 and textures, a CPU", profile: llvmpipe },
