@@ -1,10 +1,16 @@
 import { ShapeError } from "../errors.ts";
+import type { GpuContext } from "../gpu/context.ts";
 import type { Grid } from "../gpu/dispatch.ts";
 import type { Recorder } from "../gpu/recorder.ts";
 import { sizeOf, type Tensor, view } from "../gpu/tensor.ts";
 
 /** Workgroup size of kernels in which each thread handles one element or one vec4. */
 export const WORKGROUP = 64;
+
+/** Threads of a workgroup that sums one row: on CPU adapters those of one vector, because each barrier costs time for every vector. */
+export function rowThreads({ profile }: GpuContext): number {
+  return profile.kind === "cpu" ? 8 : WORKGROUP;
+}
 
 /** Elements per dispatch for long arrays: short enough that a submission can end between two dispatches. */
 const RANGE = 1 << 24;

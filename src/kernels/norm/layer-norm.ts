@@ -6,10 +6,8 @@ import {
 import { ShapeError } from "../../errors.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
-import { sameShape } from "../grid.ts";
+import { rowThreads, sameShape, WORKGROUP } from "../grid.ts";
 import { stored } from "../matmul/stored.ts";
-
-const WORKGROUP = 64;
 
 /** A LayerNorm's scale and bias `[cols]`, each f32, f16 or bf16. */
 interface LayerNormScale {
@@ -46,7 +44,12 @@ export function layerNorm(
   const y = record.empty(x.shape, "f32", `${x.label}.normed`);
   const stats = record.empty([rows, 2], "f32", `${x.label}.stats`);
   const sum = delta ? record.empty(x.shape, "f32", `${x.label}.sum`) : x;
-  const variant = { weight: stored(weight), bias: stored(bias), residual: delta !== null, workgroup: WORKGROUP };
+  const variant = {
+    weight: stored(weight),
+    bias: stored(bias),
+    residual: delta !== null,
+    workgroup: rowThreads(record.gpu),
+  };
   const bindings = { x, weight, bias, y, stats, ...(delta && { delta, sum }) };
   record.dispatch(shader, variant, bindings, { rows, cols, eps }, rows);
   return { y, stats, sum };
@@ -71,7 +74,7 @@ export function layerNormBackward(
   sameShape("layer_norm backwards", dy, x.shape);
   sameShape("layer_norm backwards", weight, [cols]);
   const dx = into ?? record.empty(x.shape, "f32", `d.${x.label}`);
-  const variant = { weight: stored(weight), accumulate: into !== null, workgroup: WORKGROUP };
+  const variant = { weight: stored(weight), accumulate: into !== null, workgroup: rowThreads(record.gpu) };
   record.dispatch(backwardShader, variant, { x, weight, stats, dy, dx }, { rows, cols }, rows);
   return dx;
 }

@@ -1,11 +1,12 @@
 import { rmsNormLora as shader } from "../../../shaders/norm/rms-norm-lora.wgsl.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { rowThreads } from "../grid.ts";
 import type { Hidden } from "../matmul/layer-product.ts";
 import type { Linear } from "../matmul/linear.ts";
 import { loraHidden } from "../matmul/lora-linear.ts";
 import { stored } from "../matmul/stored.ts";
-import { type NormScale, rmsNorm, threadsOf } from "./rms-norm.ts";
+import { type NormScale, rmsNorm } from "./rms-norm.ts";
 
 /** Elements of a row that fit 16 KiB of workgroup memory beside the sums. */
 const MOST_COLUMNS = 3840;
@@ -59,7 +60,7 @@ export function rmsNormLora(
       residual: delta !== null,
       cols,
       pairs: places.length,
-      workgroup: threadsOf(record.gpu),
+      workgroup: rowThreads(record.gpu),
     },
     { x, weight, y, a: lora.a, h, ...(delta && { delta, sum }) },
     { rows, r: lora.r, eps, alpha: lora.scale, a0, a1, a2 },

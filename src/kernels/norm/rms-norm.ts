@@ -4,15 +4,10 @@ import {
   rmsNormWeightBackward as weightShader,
 } from "../../../shaders/norm/rms-norm.wgsl.ts";
 import { ShapeError } from "../../errors.ts";
-import type { GpuContext } from "../../gpu/context.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
+import { rowThreads, WORKGROUP } from "../grid.ts";
 import { stored } from "../matmul/stored.ts";
-
-const WORKGROUP = 64;
-
-/** Threads per row: on a CPU adapter, those of one vector, which need no barrier. */
-export const threadsOf = ({ profile }: GpuContext) => (profile.kind === "cpu" ? 8 : WORKGROUP);
 
 /** Treats heads of a packed row as rows, such as the query heads in a row of q, k and v. */
 interface HeadRows {
@@ -70,7 +65,7 @@ export function rmsNorm(
   const y = heads?.into ?? record.empty(x.shape, "f32", `${x.label}.normed`);
   const rstd = record.empty([rows], "f32", `${x.label}.rstd`);
   const how = { zeroCentered, residual: delta !== null, heads: heads !== null, vector: cols % 4 === 0 };
-  const variant = { weight: stored(weight), ...how, workgroup: threadsOf(record.gpu) };
+  const variant = { weight: stored(weight), ...how, workgroup: rowThreads(record.gpu) };
   const sum = delta ? record.empty(x.shape, "f32", `${x.label}.sum`) : x;
   const params = { rows, cols, eps, ...headParams(heads?.rows ?? null) };
   record.dispatch(shader, variant, { x, weight, y, rstd, ...(delta && { delta, sum }) }, params, rows);
@@ -109,7 +104,7 @@ export function rmsNormBackward(
     into: how,
     heads: heads !== null,
     vector: cols % 4 === 0,
-    workgroup: threadsOf(record.gpu),
+    workgroup: rowThreads(record.gpu),
   } as const;
   const bindings = { x, weight, rstd, dy, ...(!heads && { dx }) };
   record.dispatch(backwardShader, variant, bindings, { rows, cols, ...headParams(heads) }, rows);
