@@ -47,6 +47,8 @@ export interface AdapterProfile {
    * ("direct"), operands go through workgroup memory ("staged").
    */
   readonly tiles: "broadcast" | "direct" | "staged";
+  /** tiles of a tiny model's products on a CPU adapter: 8 × 4 outputs ("small"), or 16 × 8 where they compile as fast ("wide") */
+  readonly tinyTiles: "small" | "wide";
   /** x·Wᵀ of few rows: computed in tiles like other products ("tiles"), or each sum divided between lanes ("lanes") */
   readonly fewRows: "tiles" | "lanes";
   /** storage of frozen weights and operands: see `TensorStorage` */
@@ -102,6 +104,7 @@ export function profileOf(facts: AdapterFacts): AdapterProfile {
     architecture,
     subgroup: subgroupOf(facts, vendor),
     tiles: "staged",
+    tinyTiles: "small",
     fewRows: "lanes",
     operands: "buffers",
     panelBytes: 0,
@@ -124,6 +127,7 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
     architecture: facts.architecture,
     subgroup,
     tiles: shares ? "broadcast" : "direct",
+    tinyTiles: llvmpipe ? "small" : "wide",
     fewRows: "tiles",
     operands: llvmpipe && shares ? "textures" : "buffers",
     panelBytes: llvmpipe && shares ? 4 << 20 : 0, // stays in the caches until the product reads it

@@ -76,8 +76,8 @@ export function cpuTiles(
  * The tile of a tiny model's products. Processor time to compile 8 × 4 and 16 × 8 outputs, and GFLOP in a second of it, bf16: 0.4 and
  * 2.4 s, 22 and 30 on llvmpipe; 0.5 and 0.7 s, 2.2 and 3.4 on SwiftShader.
  */
-const smallTile = ({ operands }: AdapterProfile, lanes: number): MatmulTile =>
-  operands === "textures" ? direct(8, 4, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
+const tinyTile = ({ tinyTiles }: AdapterProfile, lanes: number): MatmulTile =>
+  tinyTiles === "small" ? direct(8, 4, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
 
 /** Columns from which tiles of 16 rows by 128 columns are enough for a few cores. */
 const WIDE = 2048;
@@ -90,7 +90,7 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
   if (texture && !transB && b === "bf16") return downColumns(lanes);
   if (!transA && !transB && m <= 2) return direct(m, 8, 8, 4, lanes);
-  if (small && (transA || m > 2)) return smallTile(profile, lanes);
+  if (small && (transA || m > 2)) return tinyTile(profile, lanes);
   // a texel of f32 has half as many elements as one of bf16: more products for each
   if (texture && b === "f32" && !transA && m >= FEW_ROWS)
     return transB ? direct(16, 6, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
