@@ -32,6 +32,9 @@ const madeAt = (row: string, heads: boolean) =>
 /** Fields of Params that say which heads. */
 const HEAD_FIELDS = "take: u32, per: u32, first: u32, apart: u32, madePer: u32, madeFirst: u32";
 
+/** The type of an array of rows. */
+const rowsOf = (vector: boolean) => `array<${vector ? "vec4f" : "f32"}>`;
+
 /** The scale of column c, or of columns 4c to 4c + 3. */
 const scaleOf = (zeroCentered: boolean, vector: boolean) => {
   const weight = vector ? "weightAt4(4u * c)" : "weightAt1(c)";
@@ -65,13 +68,13 @@ diagnostic(off, subgroup_uniformity);
 
 struct Params { rows: u32, cols: u32, eps: f32, ${HEAD_FIELDS} }
 
-@group(0) @binding(0) var<storage, read> x: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(0) var<storage, read> x: ${rowsOf(vector)};
 #if ${residual}
-@group(0) @binding(5) var<storage, read> delta: array<${vector ? "vec4f" : "f32"}>;
-@group(0) @binding(6) var<storage, read_write> sum: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(5) var<storage, read> delta: ${rowsOf(vector)};
+@group(0) @binding(6) var<storage, read_write> sum: ${rowsOf(vector)};
 #endif
 @group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, vector)}>;
-@group(0) @binding(2) var<storage, read_write> y: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(2) var<storage, read_write> y: ${rowsOf(vector)};
 @group(0) @binding(3) var<storage, read_write> rstd: array<f32>;
 @group(0) @binding(4) var<uniform> params: Params;
 ${loadFunctions("weight", weight, vector)}
@@ -156,14 +159,14 @@ diagnostic(off, subgroup_uniformity);
 
 struct Params { rows: u32, cols: u32, ${HEAD_FIELDS} }
 
-@group(0) @binding(0) var<storage, read> x: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(0) var<storage, read> x: ${rowsOf(vector)};
 @group(0) @binding(1) var<storage, read> weight: array<${storedType(weight, vector)}>;
 @group(0) @binding(2) var<storage, read> rstd: array<f32>;
 #if ${into === "dy"}
-@group(0) @binding(3) var<storage, read_write> dy: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(3) var<storage, read_write> dy: ${rowsOf(vector)};
 #else
-@group(0) @binding(3) var<storage, read> dy: array<${vector ? "vec4f" : "f32"}>;
-@group(0) @binding(4) var<storage, read_write> dx: array<${vector ? "vec4f" : "f32"}>;
+@group(0) @binding(3) var<storage, read> dy: ${rowsOf(vector)};
+@group(0) @binding(4) var<storage, read_write> dx: ${rowsOf(vector)};
 #endif
 @group(0) @binding(5) var<uniform> params: Params;
 ${loadFunctions("weight", weight, vector)}
