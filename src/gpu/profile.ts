@@ -63,8 +63,8 @@ export interface AdapterProfile {
   /** most keys per workgroup of decode attention */
   readonly splitKeys: number;
   /**
-   * RMSNorm and the first half of LoRA in a decoding pass: one kernel with a workgroup per row ("fused"), or two
-   * kernels ("apart")
+   * RMSNorm and the first half of LoRA in a decoding pass: one kernel with a workgroup per row where rows are few and wide
+   * ("fused"), or always two kernels ("apart")
    */
   readonly normLora: "fused" | "apart";
   /** byte limit for the logits of one chunk of rows */
