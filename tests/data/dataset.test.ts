@@ -7,6 +7,7 @@ import { jsonElements } from "../../src/data/formats/json-array.ts";
 import { parseRow } from "../../src/data/rows.ts";
 import { DataError, FormatError, UnsupportedError } from "../../src/errors.ts";
 import { pythonJson } from "../../src/text/python-json.ts";
+import { cpuTime } from "../cpu-time.ts";
 import { sharedRows, sharedText } from "../shared.ts";
 import { memorySource } from "./fixtures.ts";
 
@@ -221,10 +222,9 @@ describe("nothing hangs or grows", () => {
     ["brackets without end", "d.jsonl", "[".repeat(10_000_000), "nesting is deeper than 200"],
     ["empty lists without end", "d.jsonl", `{"a":[${"[],".repeat(4_000_000)}[]]}`, "more than 2000000 values"],
   ])("%s", async (_, name, content, wrong) => {
-    const before = process.cpuUsage();
+    const spent = cpuTime();
     await expect(read(name, content)).rejects.toThrow(wrong);
-    const { user, system } = process.cpuUsage(before);
-    expect((user + system) / 1e6).toBeLessThan(4);
+    expect(spent()).toBeLessThan(30); // 2 to 4 on a busy machine; work that grows with the square of the size takes hours
   });
 });
 
@@ -274,9 +274,9 @@ describe("Parquet", () => {
   });
 
   it.each(["qa-hang", "parquet-482"])("refuses %s, with one changed byte, at once", async (name) => {
-    const before = process.cpuUsage();
+    const spent = cpuTime();
     await expect(read("d.parquet", file(name))).rejects.toThrow(/^d.parquet is damaged in rows .*: column /);
-    expect(process.cpuUsage(before).user / 1e6).toBeLessThan(2);
+    expect(spent()).toBeLessThan(10);
   });
 
   it("is refused if it is damaged or another format", async () => {
