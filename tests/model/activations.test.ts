@@ -28,7 +28,7 @@ afterAll(() => gpu.clear());
 
 async function load(spec: typeof TINY, modules: readonly string[]): Promise<Transformer> {
   const lora = { r: 8, lora_alpha: 16, lora_dropout: 0.1, use_rslora: false, target_modules: [...modules] };
-  const model = await loadModel(gpu, await openCheckpoint(await tinyModel(spec)), { trained: { lora } });
+  const model = await loadModel(gpu, await openCheckpoint(await tinyModel(spec, 3)), { trained: { lora } });
   const next = integers(5);
   for (const { name, size } of model.store!.parameters) {
     model.store!.write(
@@ -67,7 +67,8 @@ async function run(model: Transformer, stored: Gpu["activations"]) {
 // at these widths, what one layer computes at a time is much of the memory: delta nets hold their states
 describe.each([
   ["Qwen2", TINY, PROJECTIONS, [0.9, 0.75]],
-  ["Qwen3.5", TINY_QWEN35, QWEN35_LINEARS, [0.96, 0.85]],
+  // the gradient of a normed key grows without bound as the key shrinks, and its rounding with it: few are short with these weights
+  ["Qwen3.5", { ...TINY_QWEN35, initializer_range: 0.1 }, QWEN35_LINEARS, [0.96, 0.85]],
 ] as const)("%s", (_, spec, modules, shares) => {
   it.each([
     ["blocks recomputed", true],

@@ -14,7 +14,7 @@ import type { SftEvent } from "../../src/train/sft/sft.ts";
 /** Two layers and 256 tokens; weights large enough that the distribution is not uniform. */
 export const TINY: CheckpointSpec = { ...SPECS.tiny, vocab_size: 256, initializer_range: 0.1 };
 
-/** Two delta nets and gated attention between them, value heads over fewer key heads, rotary on half a head. */
+/** Two delta nets and gated attention between them, value heads over fewer key heads, rotary on half a head. The delta nets' kernels are those of the golden model. */
 export const TINY_QWEN35: CheckpointSpec = {
   model_type: "qwen3_5_text",
   hidden_size: 32,
@@ -23,10 +23,10 @@ export const TINY_QWEN35: CheckpointSpec = {
   num_attention_heads: 4,
   num_key_value_heads: 2,
   head_dim: 16,
-  linear_num_key_heads: 1,
-  linear_num_value_heads: 2,
-  linear_key_head_dim: 8,
-  linear_value_head_dim: 8,
+  linear_num_key_heads: 2,
+  linear_num_value_heads: 4,
+  linear_key_head_dim: 16,
+  linear_value_head_dim: 16,
   full_attention_interval: 2,
   partial_rotary_factor: 0.5,
   vocab_size: 256,

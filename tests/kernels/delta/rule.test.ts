@@ -54,7 +54,7 @@ describe("chunks", () => {
 
 describe("a sequence's numbers", () => {
   const gpu = useGpu();
-  const heads = { num_key_heads: 1, num_value_heads: 2, key_head_dim: 32, value_head_dim: 32 };
+  const heads = { num_key_heads: 2, num_value_heads: 4, key_head_dim: 16, value_head_dim: 16 };
   const width = deltaWidth(heads);
 
   /** o, and gradients of values, queries and keys, and gates, of some sequences of a fixed stock. */
@@ -73,8 +73,8 @@ describe("a sequence's numbers", () => {
       const input = {
         u: record.upload(data(width, 1), [tokens, width], "u"),
         gates: record.upload(
-          data(4, 2, (v, c) => (c % 2 === 0 ? -Math.abs(v) : Math.abs(v))),
-          [tokens, 2, 2],
+          data(8, 2, (v, c) => (c % 2 === 0 ? -Math.abs(v) : Math.abs(v))),
+          [tokens, 4, 2],
           "gates",
         ),
         chunks: { ...chunks, table },

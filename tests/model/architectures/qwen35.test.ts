@@ -19,7 +19,7 @@ import { checkGradients, type GradientCheck, packedBatch } from "../gradients.ts
 import { QWEN35_LINEARS } from "../qwen35.ts";
 
 const ALL = QWEN35_LINEARS;
-const LORA = { r: 3, lora_alpha: 6, lora_dropout: 0, use_rslora: false, target_modules: ALL };
+const LORA = { r: 4, lora_alpha: 8, lora_dropout: 0, use_rslora: false, target_modules: ALL };
 const GREEDY = {
   temperature: 0,
   top_k: 0,
