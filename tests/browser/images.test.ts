@@ -1,18 +1,15 @@
 import { readFileSync } from "node:fs";
-import type { Page } from "puppeteer-core";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { Job, RunEvent } from "../../src/client.ts";
+import { describe, expect, test } from "vitest";
 import { nodeImages } from "../../src/platform/node/image-files.ts";
 import { Conversation } from "../../src/session/chat.ts";
 import { loadText, prepareText, respond, settingsOf } from "../../src/session/generate.ts";
 import { Images } from "../../src/session/images.ts";
 import { ownGpu } from "../gpu/open.ts";
-import { grey, png, seeingModel } from "../images.ts";
-import { type Site, serve, useBrowser } from "./harness.ts";
+import { seeingModel } from "../images.ts";
 import type { PixelsOf } from "./pages/images.ts";
-import { makeTrainer, QUICK, start, trainerSite } from "./trainer.ts";
+import { base64, QUESTION, stripes, useSeeingPage } from "./seeing.ts";
 
-// Images in a page, with the real worker: the browser's decoders, a chat, and a run whose held-out rows have images.
+// Images in a page, with the real worker: the browser's decoders and a chat. A run is in images.slow.ts.
 
 declare global {
   /** of pages/images.ts */
@@ -20,36 +17,12 @@ declare global {
 }
 
 const cases = JSON.parse(readFileSync(new URL("../data/images/cases.json", import.meta.url), "utf8"));
-const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString("base64");
-const stripes = png(40, 24, (x) => (x % 8 < 4 ? [20, 20, 60] : [240, 240, 200]));
-const QUESTION = "How many?";
 
-const web = useBrowser({ keepPages: true });
-let site: Site;
-let page: Page;
-beforeAll(async () => {
-  const files = await trainerSite(undefined, "tests/browser/pages/images.ts");
-  const folder = await seeingModel();
-  for (const name of await folder.list()) {
-    const source = await folder.open(name);
-    files.set(`seeing/${name}`, await source.read(0, source.size));
-  }
-  site = await serve(files);
-  page = await web.open(site.url);
-  await makeTrainer(page);
-  await page.evaluate(
-    async (names) => {
-      const files = names.map(async (name) => new File([await (await fetch(`seeing/${name}`)).blob()], name));
-      Object.assign(globalThis, { seeing: { kind: "files", name: "seeing", files: await Promise.all(files) } });
-    },
-    await folder.list(),
-  );
-});
-afterAll(() => site.close());
+const page = useSeeingPage();
 
 /** Asks the model that sees, in the page. */
 function ask(images: readonly Uint8Array[]): Promise<string> {
-  return page.evaluate(
+  return page().evaluate(
     async (images, question) => {
       const model = (globalThis as unknown as { seeing: never }).seeing;
       const blobs = images.map((text) => new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]));
@@ -81,7 +54,7 @@ async function askNode(png: Uint8Array): Promise<string> {
 }
 
 describe("the browser's decoders", () => {
-  const pixels = (file: string) => page.evaluate((values) => pixelsOf(values), [...Buffer.from(file, "base64")]);
+  const pixels = (file: string) => page().evaluate((values) => pixelsOf(values), [...Buffer.from(file, "base64")]);
 
   test("give Pillow's pixels of PNG and WebP, and nearly those of JPEG", async () => {
     for (const type of ["png", "webp", "jpeg"]) {
@@ -115,7 +88,7 @@ describe("a chat", () => {
     await expect(ask([new TextEncoder().encode("<svg onload='alert(1)'/>")])).rejects.toThrow(
       /it is an SVG or XML text/,
     );
-    const blind = page.evaluate(async () => {
+    const blind = page().evaluate(async () => {
       const model = { kind: "embedded" as const };
       const images = [new Blob(["x"])];
       const request = { run: null, model, adapter: false, messages: [{ role: "user" as const, content: "?", images }] };
@@ -123,51 +96,4 @@ describe("a chat", () => {
     });
     await expect(blind).rejects.toThrow(/the embedded model has no vision tower\. Remove the image, or choose a model/);
   });
-});
-
-test("a run on rows with images solves held-out rows with them, and its record has their pictures", async () => {
-  const url = (bytes: Uint8Array) => `data:image/png;base64,${base64(bytes)}`;
-  const row = (image: Uint8Array, answer: string) => ({
-    images: [url(image)],
-    messages: [
-      { role: "user", content: QUESTION },
-      { role: "assistant", content: answer },
-    ],
-  });
-  const dark = row(grey(32, 32, 30), "3");
-  const lines = [dark, row(grey(32, 24, 220), "5"), row(stripes, "7"), dark].map((one) => `${JSON.stringify(one)}\n`);
-  const made = await page.evaluate(
-    async (lines, recipe) => {
-      const { seeing: model } = globalThis as unknown as { seeing: Job["model"] };
-      const data = { kind: "file" as const, file: new File(lines, "lines.jsonl") };
-      const job: Job = {
-        name: "Reading",
-        model,
-        phases: [{ method: "sft", data, recipe }],
-        evaluate: { data, problems: 2 },
-      };
-      const { columnsTaken, problem, rows } = await trainer.data.preview(data);
-      return { id: await trainer.runs.create(job), columnsTaken, problem, cell: rows[0].at(-1) };
-    },
-    lines,
-    { ...QUICK.sft, max_steps: 2, max_length: null, lora_target_modules: ["all-linear"] },
-  );
-  expect(made).toMatchObject({ columnsTaken: { messages: "messages" }, problem: null });
-  expect(made.cell).toBe(`user: ${QUESTION}\nassistant: 3`);
-  const { events, error } = await start(page, made.id);
-  expect(error).toBeNull();
-  const evaluated = events.filter(
-    (event): event is Extract<RunEvent, { type: "evaluated" }> => event.type === "evaluated",
-  );
-  expect(evaluated.map(({ evaluation }) => evaluation.stage)).toEqual(["base", "sft"]);
-  const record = await page.evaluate((id) => trainer.runs.get(id), made.id);
-  const problems = record.evaluations[1].problems;
-  expect(problems).toMatchObject([
-    { question: QUESTION, gold: "3" },
-    { question: QUESTION, gold: "5" },
-  ]);
-  expect(problems[0].images![0]).not.toBe(problems[1].images![0]);
-  for (const { images } of problems) expect(record.pictures![images![0]]).toMatch(/^data:image\/(webp|png);base64,/);
-  const { items } = await page.evaluate(() => trainer.storage.usage());
-  expect(items.find(({ id }) => id === "features")?.bytes).toBeGreaterThan(0);
 });

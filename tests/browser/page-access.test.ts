@@ -56,8 +56,11 @@ describe.each(Object.entries(VIEWS))("%s", (_, url) => {
     await page.evaluate(axe);
     for (const screen of SCREENS) {
       await page.setViewport(screen);
-      const { violations, passes } = (await page.evaluate("axe.run()")) as AxeResults;
-      expect(passes.length).toBeGreaterThan(15);
+      // the schemes differ in colours only
+      const { violations, passes } = (await page.evaluate(
+        scheme === "light" ? "axe.run()" : 'axe.run({ runOnly: ["color-contrast"] })',
+      )) as AxeResults;
+      expect(passes.length).toBeGreaterThan(scheme === "light" ? 15 : 0);
       const faults = violations.map(
         ({ id, impact, nodes }) => `${impact} ${id}: ${nodes.map(({ html }) => html.slice(0, 120)).join(" | ")}`,
       );

@@ -30,7 +30,7 @@ describe("a recipe in TRL's spelling", () => {
   );
 
   // the others run in the slow suite
-  it.each(["sft-mixture", "dpo-lora"])("%s runs for two steps, unchanged", async (name) => {
+  it.each(["sft-mixture"])("%s runs for two steps, unchanged", async (name) => {
     const { method, file } = TRL_RECIPES.find((recipe) => recipe.name === name)!;
     const { code, said } = await run(method, file, "--output_dir", join("out", name));
     expect(said).toMatch(/^Done: step 2/m);

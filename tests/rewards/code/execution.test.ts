@@ -1,32 +1,17 @@
 import { createServer } from "node:net";
 import { runInNewContext } from "node:vm";
-import { afterAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { openCodePool } from "../../../src/cli/sources/code.ts";
 import { pythonFiles, textThread } from "../../../src/platform/node/code-thread.ts";
 import { HARNESS } from "../../../src/rewards/code/harness.ts";
 import type { CodeOutcome } from "../../../src/rewards/code/outcome.ts";
 import { sandboxProgram } from "../../../src/rewards/code/sandbox.ts";
 import type { CodeTest } from "../../../src/rewards/code/tests.ts";
-import { HOSTILE } from "./hostile.ts";
+import { HOSTILE, RARE } from "./hostile.ts";
+import { endsAlone, LIMITS, printing, UNHIDE, usePools } from "./pools.ts";
 import { humanEval, mbpp } from "./problems.ts";
 
-// a program that ends must not time out on a slow machine; endless programs get the limits of `hurried`
-const limits = { test_seconds: 120, total_seconds: 600, memory_mb: 256, output_mb: 4 };
-const pool = openCodePool(limits, 1);
-const hurried = openCodePool({ ...limits, test_seconds: 2 }, 1);
-afterAll(async () => {
-  await pool.end();
-  await hurried.end();
-});
-
-const printing = (output: string, input = ""): CodeTest => ({ kind: "stdin", input, output });
-const outcomes = async (code: string, ...tests: CodeTest[]): Promise<CodeOutcome[]> =>
-  (await pool.run({ code, tests })).map(({ outcome }) => outcome);
-/** A program's output, from the message of a failed test. */
-const printed = async (code: string): Promise<string> => {
-  const [{ outcome, message }] = await pool.run({ code: `${code}\n`, tests: [printing("nothing of the kind")] });
-  return `${outcome}: ${message}`;
-};
+const { pool, hurried, outcomes, printed } = usePools();
 
 // Prints state that an earlier program could have changed: names, modules, files, random state, the next object's
 // address.
@@ -159,20 +144,18 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
       await pool.run({ code, tests: [printing("1")] });
       expect(await printed(PROBE)).toBe(fresh);
     }
-    const other = openCodePool(limits, 1);
+    const other = openCodePool(LIMITS, 1);
     const [{ message }] = await other.run({ code: PROBE, tests: [printing("nothing of the kind")] });
     await other.end();
     expect(`wrong_answer: ${message}`).toBe(fresh);
   });
 
-  test.each(HOSTILE)("%s: %s, and the next program runs", async (_, outcome, code) => {
-    const used = outcome === "timeout" ? hurried : pool;
-    const results = await used.run({ code, tests: [printing("never printed")] });
-    expect(results, JSON.stringify(results)).toMatchObject([{ outcome }]);
-    // a busy machine can need more than the two seconds
-    const next = async () => (await used.run({ code: "print(1)", tests: [printing("1")] }))[0].outcome;
-    await expect.poll(next).toBe("passed");
-  });
+  test.each(HOSTILE.filter(([name]) => !RARE.includes(name)))(
+    "%s: %s, and the next program runs",
+    async (_, outcome, code) => {
+      await endsAlone({ pool, hurried }, outcome, code);
+    },
+  );
 
   test("nothing leads to the network", async () => {
     let connections = 0;
@@ -200,7 +183,6 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
   });
 
   test("nothing leads to JavaScript, C or the host's files", async () => {
-    const unhide = "import sys\nsys.meta_path.pop(0)\n";
     const raised = [
       "import js",
       "import pyodide_js",
@@ -208,14 +190,14 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
       "import ctypes",
       "import _ctypes",
       "__import__('pyodide')",
-      `${unhide}import js`,
-      `${unhide}import pyodide_js`,
-      `${unhide}import pyodide.code\npyodide.code.run_js("1")`,
-      `${unhide}import _pyodide_core\n_pyodide_core.to_js([1])`,
-      `${unhide}import _pyodide_core\n_pyodide_core.create_proxy(print)`,
-      `${unhide}import _pyodide_core\n_pyodide_core.raw_call(1)`,
-      `${unhide}import ctypes\nctypes.CDLL(None).emscripten_run_script(b"1")`,
-      `${unhide}import ctypes\nctypes.CFUNCTYPE(ctypes.c_int)(1)()`,
+      `${UNHIDE}import js`,
+      `${UNHIDE}import pyodide_js`,
+      `${UNHIDE}import pyodide.code\npyodide.code.run_js("1")`,
+      `${UNHIDE}import _pyodide_core\n_pyodide_core.to_js([1])`,
+      `${UNHIDE}import _pyodide_core\n_pyodide_core.create_proxy(print)`,
+      `${UNHIDE}import _pyodide_core\n_pyodide_core.raw_call(1)`,
+      `${UNHIDE}import ctypes\nctypes.CDLL(None).emscripten_run_script(b"1")`,
+      `${UNHIDE}import ctypes\nctypes.CFUNCTYPE(ctypes.c_int)(1)()`,
       "open('/etc/passwd')",
       "open('/proc/self/environ')",
       "open('/proc/1/cmdline')",
@@ -225,25 +207,6 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
     ];
     for (const code of raised)
       expect([code, ...(await outcomes(code, printing("1")))]).toEqual([code, "runtime_error"]);
-    // JavaScript objects in the heap are of no use
-    const search = (use: string) => `${unhide}
-import gc
-from pyodide.ffi import JsProxy
-seen, todo, found = set(), list(gc.get_objects()), []
-while todo:
-    item = todo.pop()
-    if id(item) in seen: continue
-    seen.add(id(item))
-    if isinstance(item, JsProxy): found.append(item)
-    todo.extend(gc.get_referents(item))
-print(len(seen) > 10000, len(found))
-${use}
-`;
-    const found = /"True (\d+)"/.exec(await printed(search("")));
-    for (let i = 0; i < Number(found![1]); i++) {
-      const said = await printed(search(`found[${i}].constructor`));
-      expect(said).toMatch(/^runtime_error: (it called \w+, which is not allowed|table index is out of bounds)$/);
-    }
   });
 
   test("the thread behind Python also has nothing to use", async () => {

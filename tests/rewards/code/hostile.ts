@@ -85,3 +85,16 @@ export const HOSTILE: readonly [name: string, outcome: CodeOutcome, code: string
   ["a null byte", "syntax_error", "x = 1\0"],
   ["no Python", "syntax_error", "I think that the answer is 3."],
 ];
+
+/** Names of those that only the slow tests run: each ends in the way of another one. */
+export const RARE: readonly string[] = [
+  "sleeps for ever",
+  "a power tower",
+  "posix._exit",
+  "kills itself",
+  "a sparse file",
+  "files' names without end",
+  "folders without number",
+  "links without end",
+  "names that grow",
+];

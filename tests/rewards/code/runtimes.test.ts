@@ -61,15 +61,11 @@ test("the sandbox's text is a complete program also in a minified bundle", async
   const program = sandboxProgram();
   expect(program.length).toBeLessThan(14_000);
   const thread = () => textThread<SandboxRequest, SandboxReply>(program);
-  const poolOf = (test_seconds: number) => new CodePool({ files: pythonFiles, thread, threads: 1 }, { test_seconds });
-  const [pool, hurried] = [poolOf(PATIENCE), poolOf(2)];
+  const pool = new CodePool({ files: pythonFiles, thread, threads: 1 }, { test_seconds: PATIENCE });
   const outcomes: string[] = [];
-  for (const code of PROGRAMS) {
-    const used = code === ENDLESS ? hurried : pool;
-    outcomes.push((await used.run({ code, tests: [{ kind: "stdin", input: "1", output: "1" }] }))[0].outcome);
-  }
+  for (const code of ["print(input())", "import js", "print(input())"])
+    outcomes.push((await pool.run({ code, tests: [{ kind: "stdin", input: "1", output: "1" }] }))[0].outcome);
   outcomes.push((await pool.run({ code: SOLVED, tests: [TESTED] }))[0].outcome);
   await pool.end();
-  await hurried.end();
-  expect(outcomes).toEqual([...OUTCOMES, "passed"]);
+  expect(outcomes).toEqual(["passed", "runtime_error", "passed", "passed"]);
 });

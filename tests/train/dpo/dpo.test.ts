@@ -1,53 +1,11 @@
 import { describe, expect, it } from "vitest";
-import type { NumberedRow } from "../../../src/data/rows.ts";
-import { embeddedPreferences } from "../../../src/data/sets/embedded.ts";
-import type { Gpu } from "../../../src/gpu/device.ts";
 import { memoryFolder } from "../../../src/io/memory-folder.ts";
-import type { Folder } from "../../../src/io/storage.ts";
-import { nodeFolder } from "../../../src/platform/node/fs.ts";
-import { type DpoRecipe, parseRecipe } from "../../../src/recipe/recipe.ts";
-import { type DpoEvent, dpo, loadDpo, type PreparedDpo, prepareDpo } from "../../../src/session/dpo.ts";
-import type { Trainee } from "../../../src/train/checkpoint.ts";
+import { parseRecipe } from "../../../src/recipe/recipe.ts";
+import { loadDpo, prepareDpo } from "../../../src/session/dpo.ts";
 import { dpoObjective } from "../../../src/train/dpo/objective.ts";
-import type { LogRecord } from "../../../src/train/metrics.ts";
 import { useGpu } from "../../kernels/harness.ts";
 import { contents, integers, learnt, tensorsOf, tinyModel } from "../fixtures.ts";
-import { dpoRecipe, pairRows } from "./fixtures.ts";
-
-interface Run {
-  recipe: DpoRecipe;
-  model?: Folder;
-  adapter?: Folder | null;
-  rows?: NumberedRow[];
-  evalRows?: NumberedRow[] | null;
-  output?: Folder;
-  resume?: true | null;
-  onEvent?: (event: DpoEvent) => boolean;
-}
-
-interface Result {
-  prepared: PreparedDpo;
-  trainee: Trainee;
-  output: Folder;
-  logs: LogRecord[];
-  evals: LogRecord[];
-}
-
-async function train(gpu: Gpu, run: Run): Promise<Result> {
-  const { recipe, output = memoryFolder("out"), resume = null } = run;
-  const model = run.model ?? (await tinyModel());
-  const sources = { gpu, model, adapter: run.adapter, train: run.rows ?? pairRows(14), eval: run.evalRows };
-  const prepared = await prepareDpo(recipe, sources);
-  const trainee = await loadDpo(recipe, prepared, sources, "tiny");
-  const events: DpoEvent[] = [];
-  for await (const event of dpo(trainee, prepared.data, recipe, { output, resume })) {
-    events.push(event);
-    if (run.onEvent?.(event)) break;
-  }
-  await gpu.settle();
-  const records = (type: "log" | "eval") => events.flatMap((event) => (event.type === type ? [event.record] : []));
-  return { prepared, trainee, output, logs: records("log"), evals: records("eval") };
-}
+import { dpoRecipe, pairRows, train } from "./fixtures.ts";
 
 const gpu = useGpu();
 
@@ -164,31 +122,6 @@ describe("the objective", () => {
     const off = whole.grads.reduce((m, v, i) => Math.max(m, Math.abs(v - parts.grads[i])), 0);
     expect(most).toBeGreaterThan(0);
     expect(off / most).toBeLessThan(1e-5);
-  });
-});
-
-describe("the embedded model", () => {
-  it("learns to prefer worked answers to guesses, on problems that it never saw", async () => {
-    const rows = (split: "train" | "test", count: number) =>
-      embeddedPreferences(split, count).map((row, i): NumberedRow => ({ row: { ...row }, number: i + 1, file: split }));
-    const { evals } = await train(gpu(), {
-      recipe: dpoRecipe({
-        per_device_train_batch_size: 16,
-        max_steps: 8,
-        learning_rate: 2e-3,
-        lora_r: 16,
-        eval_strategy: "steps",
-        eval_steps: 4,
-        per_device_eval_batch_size: 32,
-      }),
-      model: nodeFolder("assets/tiny"),
-      rows: rows("train", 128),
-      evalRows: rows("test", 32),
-    });
-    expect(evals.at(-1)!["eval_rewards/accuracies"]).toBeGreaterThan(0.9);
-    // 0 before the first step, 0.24 after 4 steps and 0.41 after 8
-    expect(evals.at(-1)!["eval_rewards/margins"]).toBeGreaterThan(evals[0]["eval_rewards/margins"] + 0.1);
-    expect(evals.at(-1)!.eval_loss).toBeLessThan(0.6);
   });
 });
 

@@ -1,0 +1,38 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { expect } from "vitest";
+import { type Output, startDenoKernel } from "../../scripts/deno-kernel.ts";
+import { readAdapter } from "../../src/io/peft.ts";
+import { nodeFolder } from "../../src/platform/node/fs.ts";
+import { notebookPath, readNotebook } from "./notebook.ts";
+
+/** The SVGs that outputs display. */
+export const drawn = (outputs: readonly Output[]) =>
+  outputs.flatMap((output) => (output.output_type === "display_data" ? [String(output.data["image/svg+xml"])] : []));
+
+/**
+ * Runs cells of the Deno notebook in Deno's own kernel, with two steps a run.
+ *
+ * @param ids of cells; all if left out
+ * @returns outputs by cell, and the adapter if the last cell saved one
+ */
+export async function runDenoNotebook(ids?: readonly string[]) {
+  const output = mkdtempSync(join(tmpdir(), "qwench-notebook-"));
+  const kernel = await startDenoKernel(dirname(notebookPath("deno.ipynb")), {
+    QWENCH_STEPS: "2",
+    QWENCH_OUTPUT: output,
+  });
+  try {
+    const outputs: Record<string, Output[]> = {};
+    for (const { id, cell_type, source } of readNotebook("deno.ipynb")) {
+      if (cell_type !== "code" || ids?.includes(id) === false) continue;
+      outputs[id] = await kernel.run(source);
+      expect(outputs[id].filter(({ output_type }) => output_type === "error")).toEqual([]);
+    }
+    return { outputs, adapter: ids ? null : await readAdapter(nodeFolder(output)) };
+  } finally {
+    kernel.close();
+    rmSync(output, { recursive: true, force: true });
+  }
+}
