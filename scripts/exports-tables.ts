@@ -22,8 +22,11 @@ interface Exported {
   file: string;
 }
 
+let library: ts.Program | null = null;
+
 /** The compiler's view of the package's entries. */
 export function libraryProgram(): ts.Program {
+  if (library) return library;
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2023,
     lib: ["lib.es2023.d.ts", "lib.dom.d.ts", "lib.dom.iterable.d.ts", "lib.dom.asynciterable.d.ts"],
@@ -36,7 +39,7 @@ export function libraryProgram(): ts.Program {
     strict: true,
     noEmit: true,
   };
-  return ts.createProgram(Object.values(ENTRIES).map(at), options);
+  return (library = ts.createProgram(Object.values(ENTRIES).map(at), options));
 }
 
 /** Each entry's exports, sorted by name. A name that is both a type and a value counts once, as the value. */

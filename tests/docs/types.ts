@@ -2,6 +2,9 @@ import { join } from "node:path";
 import ts from "typescript";
 import { root } from "./blocks.ts";
 
+/** of the repository and its packages, for the next call */
+const sources = new Map<string, ts.SourceFile | undefined>();
+
 /**
  * The compiler's messages about programs, each a separate module, with the package's entries as users import them.
  *
@@ -18,7 +21,9 @@ export function typeFaults(programs: readonly (readonly [string, string])[]): st
   host.readFile = (name) => files.get(name) ?? readFile(name);
   host.getSourceFile = (name, target, ...more) => {
     const text = files.get(name);
-    return text === undefined ? getSourceFile(name, target, ...more) : ts.createSourceFile(name, text, target);
+    if (text !== undefined) return ts.createSourceFile(name, text, target);
+    if (!sources.has(name)) sources.set(name, getSourceFile(name, target, ...more));
+    return sources.get(name);
   };
   const names = [...files.keys()];
   const program = ts.createProgram(names, { ...options, noUnusedLocals: false, incremental: false }, host);
