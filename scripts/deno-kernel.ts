@@ -21,7 +21,7 @@ export type Output =
   | { output_type: "execute_result"; data: Record<string, unknown>; metadata: object; execution_count: number }
   | { output_type: "error"; ename: string; evalue: string; traceback: string[] };
 
-export interface DenoKernel {
+interface DenoKernel {
   /** Runs the source of a cell. The cell's errors become outputs. */
   run(source: string): Promise<Output[]>;
   close(): void;

@@ -1,34 +1,19 @@
-import { existsSync, readdirSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { readAdapter } from "../../src/io/peft.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { root } from "../docs/blocks.ts";
-import { program, readersFolder } from "../docs/run.ts";
+import { useExamples } from "./examples.ts";
 
-// Runs each example as a reader does: in a separate process, in a folder with a clone's files.
-let reader: Awaited<ReturnType<typeof readersFolder>>;
-beforeAll(async () => {
-  reader = await readersFolder();
-});
-afterAll(() => reader.remove());
-
-const ran = new Set<string>();
-const example = (name: string, ...args: string[]) => {
-  ran.add(name);
-  return program(join(reader.folder, "examples", name), reader.folder, reader.env, ...args);
-};
+const { reader, example } = useExamples();
 
 test("sft.ts learns, and leaves an adapter that PEFT reads", async () => {
   const said = await example("sft.ts", "adapter", "4");
   const losses = [...said.matchAll(/step \d+: loss ([\d.]+)/g)].map(([, loss]) => Number(loss));
   expect(losses).toHaveLength(4);
   expect(losses[3]).toBeLessThan(losses[0]);
-  expect((await readAdapter(nodeFolder(join(reader.folder, "adapter")))).config.r).toBe(16);
-});
-
-test("long-way.ts learns by the parts of train()", async () => {
-  expect(await example("long-way.ts", "long", "2")).toMatch(/step 1: loss [\d.]+\nstep 2: loss [\d.]+\nAdapter: long/);
+  expect((await readAdapter(nodeFolder(join(reader().folder, "adapter")))).config.r).toBe(16);
 });
 
 test("evaluate.ts solves held-out problems with the adapter", async () => {
@@ -41,34 +26,11 @@ test("generate.ts streams an answer, then writes two answers to each of two ques
   expect(said.match(/ → "/g)).toHaveLength(4);
 });
 
-test("export.ts writes a GGUF that behaves as the adapter does", async () => {
-  expect(await example("export.ts", "gguf", "adapter")).toMatch(/tiny-Q8_0.gguf: worst logit difference \d+\.\d+ %/);
-  expect(existsSync(join(reader.folder, "gguf", "tiny-Q8_0.gguf"))).toBe(true);
-});
-
 test("grpo.ts trains by its own reward", async () => {
   const said = await example("grpo.ts", "by-rewards", "1");
   expect(said).toMatch(/best of 8: "/);
   expect(said).toMatch(/step 1: reward \d/);
-  expect(existsSync(join(reader.folder, "by-rewards", "adapter_model.safetensors"))).toBe(true);
-});
-
-test("dpo.ts parts chosen from rejected answers, on held-out pairs too", async () => {
-  const said = await example("dpo.ts", "by-preference", "4");
-  const losses = [...said.matchAll(/step \d: loss ([\d.]+)/g)].map(([, loss]) => Number(loss));
-  expect(losses[0]).toBeCloseTo(Math.LN2, 2);
-  expect(losses[3]).toBeLessThan(losses[0]);
-  expect(Number(/held out: (\d+) %/.exec(said)![1])).toBeGreaterThan(60);
-});
-
-test("resume.ts continues from a checkpoint with the same numbers", async () => {
-  const said = await example("resume.ts");
-  expect(said.match(/step \d: [\d.]+ the same/g)).toHaveLength(4);
-});
-
-test("forecast.ts refuses only runs that do not fit", async () => {
-  const said = await example("forecast.ts");
-  expect(said).toMatch(/rank 4: .*\nit fits\nrank 64: .*\nCannot train: the forecast is [\d.]+ MiB /);
+  expect(existsSync(join(reader().folder, "by-rewards", "adapter_model.safetensors"))).toBe(true);
 });
 
 test("grade.ts compares answers mathematically", async () => {
@@ -78,6 +40,10 @@ test("grade.ts compares answers mathematically", async () => {
   expect(said).toContain("found 7 by boxed: right");
 });
 
-test("every example in TypeScript was run", () => {
-  expect([...ran].sort()).toEqual(readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts")));
+test("every example in TypeScript runs in a test", () => {
+  const tests = ["examples.test.ts", "examples.slow.ts"].map((name) =>
+    readFileSync(join(root, "tests/examples", name), "utf8"),
+  );
+  const run = tests.flatMap((text) => [...text.matchAll(/await example\("([\w-]+\.ts)"/g)].map(([, name]) => name));
+  expect([...new Set(run)].sort()).toEqual(readdirSync(join(root, "examples")).filter((name) => name.endsWith(".ts")));
 });

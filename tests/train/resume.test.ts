@@ -16,8 +16,6 @@ describe("an exact resume", () => {
     ["full training", { use_peft: false, learning_rate: 1e-3 }],
     ["a base in 4 bits", { load_in_4bit: true, use_bnb_nested_quant: true }],
     ["full training with adamw_8bit", { use_peft: false, learning_rate: 1e-3, optim: "adamw_8bit" }],
-    ["full training with lion", { use_peft: false, learning_rate: 1e-4, optim: "lion_32bit", weight_decay: 0.1 }],
-    ["full training with adafactor", { use_peft: false, learning_rate: 1e-3, optim: "adafactor", weight_decay: 0.1 }],
     [
       "full training with muon",
       { use_peft: false, learning_rate: 1e-3, optim: "muon", optim_args: "ns_steps=3", weight_decay: 0.1 },

@@ -41,7 +41,8 @@ const CASES: readonly RuleCase[] = [
   { ...SMALL, lengths: [65], gates: "forgotten" },
   { ...SMALL, lengths: [130], gates: "mixed" },
   { ...SMALL, lengths: [513], gates: "usual" },
-  { lengths: [3, 1, 70, 129, 2], k: 2, v: 4, dk: 20, dv: 12, gates: "usual" },
+  // keys of two rounds and values of two slices, the second of each in part
+  { lengths: [3, 1, 70, 129, 2], k: 2, v: 4, dk: 72, dv: 20, gates: "usual" },
   { lengths: [5, 130], k: 1, v: 2, dk: 128, dv: 128, gates: "mixed" },
 ];
 
