@@ -86,11 +86,13 @@ export class ChatRoom {
     this.#suggest();
   }
 
-  /** Others can be chosen now; a pane whose speaker is gone gets the first. */
+  /** Others can be chosen now; a pane whose speaker is gone gets the first, or nobody if the first speaks in another one. */
   offer(speakers: readonly Speaker[]): void {
     this.#speakers = speakers;
     this.#panes.forEach((id, pane) => {
-      if (id !== null && !speakers.some((one) => one.id === id)) this.#choose(pane, speakers[0]?.id ?? null);
+      if (id === null || speakers.some((one) => one.id === id)) return;
+      const first = speakers[0]?.id ?? null;
+      this.#choose(pane, pane > 0 && this.#panes.includes(first) ? null : first);
     });
     this.#showChoices();
   }

@@ -41,7 +41,9 @@ export function runChat(app: App, run: Run, signal: AbortSignal): HTMLElement {
           request: { ...common, adapter: true, checkpoint: { phase: one.phase, step: one.step } },
         }),
       );
-      if (!signal.aborted && others.length > 1) room.offer([...speakers, ...others]);
+      if (signal.aborted) return;
+      if (others.length > 1) room.offer([...speakers, ...others]);
+      if (others.length === 0) room.offer(speakers.filter(({ trained }) => !trained)); // imported without an adapter
     },
     () => {}, // asking the newest adapter reports what is wrong
   );

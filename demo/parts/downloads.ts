@@ -14,6 +14,8 @@ interface Download {
   about: string;
   /** the kinds to choose from, the default first */
   kinds: readonly (readonly [kind: ExportKind, text: string])[];
+  /** made of the run's record alone */
+  ofRecord?: true;
 }
 
 const FILES: readonly Download[] = [
@@ -41,8 +43,13 @@ const FILES: readonly Download[] = [
       ["merged_4bit", "4 bits: bitsandbytes' NF4"],
     ],
   },
-  { title: "report", about: "The curves as one self-contained page.", kinds: [["report", "HTML"]] },
-  { title: "recipe", about: "One YAML file per phase, for qwench and for trl.", kinds: [["recipe", "YAML"]] },
+  { title: "report", about: "The curves as one self-contained page.", kinds: [["report", "HTML"]], ofRecord: true },
+  {
+    title: "recipe",
+    about: "One YAML file per phase, for qwench and for trl.",
+    kinds: [["recipe", "YAML"]],
+    ofRecord: true,
+  },
 ];
 
 /** Downloadable files of a run, and a push to the hub. */
@@ -68,7 +75,7 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     for (const button of buttons) setIdle(button, false);
   };
 
-  const rows = FILES.map(({ title, about, kinds }, i) => {
+  const rows = FILES.map(({ title, about, kinds, ofRecord }, i) => {
     let [[kind]] = kinds;
     const button = h("button", { type: "button", class: i === 0 ? "primary" : "secondary" }, `Download ${title}`);
     button.addEventListener("click", () => void take(kind, title));
@@ -79,15 +86,32 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
         `Kind of ${title}`,
         select(kinds, kind, (value) => (kind = value as ExportKind)),
       );
-    return h("li", {}, h("p", { class: "about" }, about), picker, button);
+    const row = h("li", {}, h("p", { class: "about" }, about), picker, button);
+    return { row, ofRecord };
   });
-  const nothing = h("p", { class: "about" }, "Downloads are available after the first checkpoint.");
-  const list = h("ul", { class: "files" }, ...rows);
+  const nothing = h("p", { class: "about" });
+  const list = h("ul", { class: "files" }, ...rows.map(({ row }) => row));
   const push = h("details", { class: "more" }, h("summary", {}, "Push to the hub"), pushForm(app, run, signal));
+  const show = (adapters: boolean) => {
+    const steps = run.record.phases.some(({ global_step }) => global_step > 0);
+    nothing.textContent = steps
+      ? "There is no adapter of this run here: it has no checkpoint yet, or it was imported without one."
+      : "Downloads are available after the first checkpoint.";
+    nothing.hidden = steps && adapters;
+    list.hidden = !steps;
+    push.hidden = !steps || !adapters;
+    for (const { row, ofRecord } of rows) row.hidden = !adapters && !ofRecord;
+  };
+  const look = () =>
+    app.trainer.runs.checkpoints(run.id).then(
+      ({ length }) => show(length > 0),
+      () => show(true), // a download reports what is wrong
+    );
+  let seen = "";
   run.watch(signal, () => {
-    const something = run.record.phases.some(({ global_step }) => global_step > 0);
-    nothing.hidden = something;
-    list.hidden = push.hidden = !something;
+    const now = JSON.stringify([run.saved, run.activity, run.record.phase, run.record.status]);
+    if (now !== seen) void look();
+    seen = now;
   });
   return h(
     "section",

@@ -290,6 +290,19 @@ describe("after a run", () => {
     await shown(broken, "There is no checkpoint of this run yet.");
   });
 
+  test("a run without adapters, as an archive can bring, has its report and recipes, and a chat with its base alone", async () => {
+    const page = await open("&fake=no-adapters", "#/runs/seed-1/result");
+    await shown(page, "There is no adapter of this run here");
+    const offered = () =>
+      page.$$eval(".downloads button", (all) =>
+        all.filter((one) => one.checkVisibility()).map((one) => one.textContent),
+      );
+    await expect.poll(offered).toEqual(["Download report", "Download recipe"]);
+    await expect.poll(() => page.$$(".chat-panes select")).toHaveLength(0); // one speaker: nothing to choose
+    await press(page, "Download report");
+    await shown(page, "is in your downloads.");
+  });
+
   test("history: compare, rename, delete", async () => {
     const page = await open("", "#/runs");
     for (const name of ["Compare Word problems", "Compare Word problems, gentle"]) {

@@ -34,12 +34,13 @@ function run(change: Partial<StoredRun> = {}): StoredRun {
 
 const text = (value: string) => new TextEncoder().encode(value);
 
-async function packed(record: StoredRun): Promise<Uint8Array> {
+/** @param phase whose adapter is kept */
+async function packed(record: StoredRun, phase = 0): Promise<Uint8Array> {
   const folders = [memoryFolder("one"), memoryFolder("two")];
-  await folders[0].write("adapter_config.json", "{}");
-  await folders[0].write("adapter_model.safetensors", "weights");
+  await folders[phase].write("adapter_config.json", "{}");
+  await folders[phase].write("adapter_model.safetensors", "weights");
   const parts: Uint8Array[] = [];
-  for await (const piece of zipped(archiveEntries(record, (phase) => folders[phase]))) parts.push(piece);
+  for await (const piece of zipped(archiveEntries(record, (n) => folders[n]))) parts.push(piece);
   return Uint8Array.from(Buffer.concat(parts));
 }
 
@@ -49,6 +50,9 @@ test("an archive gives the run again, with its adapter, under a new id, and as s
   expect(back).toEqual({ ...record, id: "new-id", status: "stopped", done: 1 });
   expect([...adapters.keys()]).toEqual([0]);
   expect(new TextDecoder().decode(adapters.get(0)!.get("adapter_model.safetensors"))).toBe("weights");
+  // a phase without an adapter does not hide a later one
+  const later = readArchive(await packed(record, 1), "sums.zip", "new-id");
+  expect([later.run.done, ...later.adapters.keys()]).toEqual([2, 1]);
   const { run: over } = readArchive(await packed(run({ status: "finished" })), "sums.zip", "new-id");
   expect(over.status).toBe("finished");
 });

@@ -103,7 +103,7 @@ export function readArchive(bytes: Uint8Array, name: string, id: string): Unpack
     if (own.every(([, content]) => content !== undefined)) adapters.set(phase, new Map(own));
   });
   const over = given.status === "finished" ? "finished" : "stopped";
-  const done = given.phases.filter((_, phase) => adapters.has(phase)).length;
+  const done = Math.max(0, ...[...adapters.keys()].map((phase) => phase + 1));
   const { continues: _, ...job } = given.job;
   return { run: { ...given, id, job, status: over, problem: null, done }, adapters };
 }
