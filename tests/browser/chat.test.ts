@@ -134,5 +134,6 @@ test("Markdown and LaTeX are shown; nothing in an answer runs or loads", async (
   expect((await answers(page))[0]).toBe(HOSTILE);
   expect(await page.$$("main img, main script, main iframe, main style, main [style*=url]")).toHaveLength(0);
   expect(await page.title()).not.toBe("owned");
-  expect(site.asked.filter((path) => !path.startsWith("/assets/"))).toEqual([]);
+  // the page's own files may still load on a busy machine
+  expect(site.asked.filter((path) => !/^\/(assets\/|service-worker\.js$)/.test(path))).toEqual([]);
 });
