@@ -86,7 +86,8 @@ test("the Python notebook starts a job in the page, receives its metrics, and wr
   );
   const written = (await run(cells.at(-1)!.source)).toJs();
   expect(written).toEqual([
-    ...["adapter_config.json", "adapter_model.safetensors", "tokenizer.json", "tokenizer_config.json"],
+    ...["1-sft.yaml", "2-grpo.yaml", "README.md", "adapter_config.json", "adapter_model.safetensors", "metrics.jsonl"],
+    ...["tokenizer.json", "tokenizer_config.json"],
   ]);
   const folder = memoryFolder();
   for (const name of ["adapter_config.json", "adapter_model.safetensors"]) {
