@@ -1,19 +1,16 @@
 import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, expect, it } from "vitest";
 import { copyTokenizer, SPECS, writeRandomCheckpoint } from "../../scripts/random-checkpoint.ts";
 import { nodeFolder } from "../../src/platform/node/fs.ts";
 import { sharedPath } from "../shared.ts";
+import { builtCli } from "./built.ts";
 
 // The main job at full size: Qwen2.5-0.5B's shapes in bf16, the real tokenizer, GSM8K rows, LoRA r=16 on all seven
 // projections, five optimizer steps of 256 tokens. Writes 988 MB under the temporary folder.
 
-const BIN = fileURLToPath(new URL("../../src/cli/bin.ts", import.meta.url));
-const TSX = createRequire(import.meta.url).resolve("tsx");
 const gsm8k = sharedPath("data/gsm8k/train.jsonl");
 const root = mkdtempSync(join(tmpdir(), "qwench-main-job-"));
 afterAll(() => rmSync(root, { recursive: true, force: true }));
@@ -52,7 +49,7 @@ it("fine-tunes 0.5B: the loss falls, the forecast holds, and the process stays w
     "--output_dir",
     join(root, "out"),
   ];
-  const child = spawn(process.execPath, ["--import", TSX, BIN, ...argv], { stdio: ["ignore", "ignore", "pipe"] });
+  const child = spawn(process.execPath, [await builtCli(), ...argv], { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";
   child.stderr.on("data", (data) => {
     said += data;
