@@ -35,7 +35,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: O5_MINI,
     needs: "",
     longest: 2000, // the source drops longer rows; max_length is 32768
-    forecast: "7.90 GiB",
+    forecast: "7.91 GiB",
   },
   {
     name: "o5-mini-grpo",
@@ -45,7 +45,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: O5_MINI,
     needs: "the adapter of o5-mini-sft; a judge, such as gemini-2.0-flash, and its key in QWENCH_JUDGE_KEY",
     longest: 1024,
-    forecast: "33.2 GiB",
+    forecast: "33.5 GiB",
   },
   {
     name: "gsm8k-grpo-0.5b",
@@ -75,7 +75,7 @@ export const RECIPES: readonly PublishedRecipe[] = [
     source: CODEGEN,
     needs: "",
     longest: 1024,
-    forecast: "5.48 GiB",
+    forecast: "5.49 GiB",
   },
   {
     name: "gsm8k-grpo-unsloth",

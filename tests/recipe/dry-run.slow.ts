@@ -9,9 +9,9 @@ import { run } from "../cli/e2e.ts";
 it.each(RECIPES.map((recipe) => [recipe.name, recipe] as const))(
   "%s is forecast and runs for two steps",
   async (name, of) => {
-    const { method, longest, forecast } = of;
+    const { method, longest, image, forecast } = of;
     const { recipe } = readPublished(name, method, {});
-    const { peak } = await forecastOf(recipe, method, { shape: shapeOf(recipe), longest });
+    const { peak } = await forecastOf(recipe, method, { shape: shapeOf(recipe, image !== undefined), longest, image });
     expect(formatBytes(peak)).toBe(forecast); // the README's figure
     const { code, said } = await run(method, "--recipe", name, "--dry_run", "tiny");
     expect(said).toContain(`Forecast from the shape of ${recipe.model_name_or_path}`);

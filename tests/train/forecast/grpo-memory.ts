@@ -7,11 +7,11 @@ import { grpoRecipe, sums, tinyChatModel, trainGrpo } from "../grpo/fixtures.ts"
 /** Ends at one byte of four: completions, and so micro-batches, are of all lengths. */
 export const SHORT = { eos: Array.from({ length: 64 }, (_, i) => i) };
 
-/** Trains, and compares the peak of the pool with the forecast. */
+/** Trains, and compares the peak of the pool with the forecast, of which at least the share `least` must be used. */
 export async function staysWithin(
   gpu: Gpu,
   options: Record<string, unknown>,
-  { eos, qwen35 }: { eos?: number[]; qwen35?: boolean } = {},
+  { eos, qwen35, least = 0.7 }: { eos?: number[]; qwen35?: boolean; least?: number } = {},
 ): Promise<void> {
   const continued = "adapter_name_or_path" in options;
   const first = memoryFolder("first");
@@ -40,5 +40,5 @@ export async function staysWithin(
   });
   const peak = pool.ledger.peak - before;
   expect(peak / prepared.forecast.peak, `ledger ${peak}, forecast ${prepared.forecast.peak}`).toBeLessThanOrEqual(1);
-  expect(peak / prepared.forecast.peak).toBeGreaterThan(0.7);
+  expect(peak / prepared.forecast.peak).toBeGreaterThan(least);
 }
