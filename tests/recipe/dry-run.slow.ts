@@ -16,7 +16,7 @@ it.each(RECIPES.map((recipe) => [recipe.name, recipe] as const))(
     const { code, said } = await run(method, "--recipe", name, "--dry_run", "tiny");
     expect(said).toContain(`Forecast from the shape of ${recipe.model_name_or_path}`);
     expect(said).toMatch(new RegExp(`^peak +${forecast.replace(".", "\\.")}$`, "m"));
-    expect(said).toMatch(/^step 2\/2 .*loss -?[\d.e-]+ /m);
+    expect(said).toMatch(/^step 2\/2 .*loss −?[\d.e-]+ /m);
     expect(said).toMatch(/^Done: step 2/m);
     expect(code).toBe(0);
   },
