@@ -76,7 +76,7 @@ export default defineConfig(({ mode }) => {
     test: {
       pool: "forks", // Vulkan reads the environment of the process, which a worker thread only has a copy of
       maxWorkers: Math.max(3, Math.min(4, Math.floor(availableParallelism() / 2))), // browser tests wait more than they compute
-      globalSetup: ["tests/setup.ts", ...(mode === "slow" ? [] : ["tests/narrow-vectors.ts"])],
+      globalSetup: ["tests/setup.ts", ...(mode === "slow" ? [] : ["tests/quick-kernels.ts"])],
       // Files of a process share loaded modules, a device and its compiled kernels: a quarter of the suite's time.
       ...(mode === "slow"
         ? { include: ["tests/**/*.slow.ts"] }

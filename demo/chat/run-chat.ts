@@ -2,6 +2,7 @@ import type { RunCheckpoint } from "../../src/client/types.ts";
 import { METHOD_NAMES } from "../../src/report/names.ts";
 import type { App } from "../app.ts";
 import { h } from "../dom.ts";
+import { neverKept, watchKept } from "../parts/kept-adapters.ts";
 import type { Run } from "../run.ts";
 import { ChatRoom, type Speaker } from "./room.ts";
 
@@ -31,22 +32,18 @@ export function runChat(app: App, run: Run, signal: AbortSignal): HTMLElement {
     },
     signal,
   );
-  app.trainer.runs.checkpoints(run.id).then(
-    (kept) => {
-      const others = kept.map(
-        (one): Speaker => ({
-          id: `${one.phase}/${one.step}`,
-          title: titleOf(one, job.phases.length),
-          trained: true,
-          request: { ...common, adapter: true, checkpoint: { phase: one.phase, step: one.step } },
-        }),
-      );
-      if (signal.aborted) return;
-      if (others.length > 1) room.offer([...speakers, ...others]);
-      if (others.length === 0) room.offer(speakers.filter(({ trained }) => !trained)); // imported without an adapter
-    },
-    () => {}, // asking the newest adapter reports what is wrong
-  );
+  watchKept(app, run, signal, (kept) => {
+    const others = kept.map(
+      (one): Speaker => ({
+        id: `${one.phase}/${one.step}`,
+        title: titleOf(one, job.phases.length),
+        trained: true,
+        request: { ...common, adapter: true, checkpoint: { phase: one.phase, step: one.step } },
+      }),
+    );
+    if (others.length > 1) room.offer([...speakers, ...others]);
+    else if (others.length === 0 && neverKept(run)) room.offer(speakers.filter(({ trained }) => !trained));
+  });
   const busy = h("p", { class: "about" }, "The model is training. Pause the run to chat.");
   room.element.append(busy);
   run.watch(signal, () => {

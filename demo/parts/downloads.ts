@@ -7,6 +7,7 @@ import { problemOf } from "../problems.ts";
 import type { Run } from "../run.ts";
 import { saveFile } from "../save-file.ts";
 import { labelled, select } from "./choice.ts";
+import { watchKept } from "./kept-adapters.ts";
 import { problemLine } from "./notice.ts";
 
 interface Download {
@@ -92,7 +93,8 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
   const nothing = h("p", { class: "about" });
   const list = h("ul", { class: "files" }, ...rows.map(({ row }) => row));
   const push = h("details", { class: "more" }, h("summary", {}, "Push to the hub"), pushForm(app, run, signal));
-  const show = (adapters: boolean) => {
+  let adapters = true;
+  const show = () => {
     const steps = run.record.phases.some(({ global_step }) => global_step > 0);
     nothing.textContent = steps
       ? "There is no adapter of this run here: it has no checkpoint yet, or it was imported without one."
@@ -102,16 +104,10 @@ export function downloads(app: App, run: Run, signal: AbortSignal): HTMLElement 
     push.hidden = !steps || !adapters;
     for (const { row, ofRecord } of rows) row.hidden = !adapters && !ofRecord;
   };
-  const look = () =>
-    app.trainer.runs.checkpoints(run.id).then(
-      ({ length }) => show(length > 0),
-      () => show(true), // a download reports what is wrong
-    );
-  let seen = "";
-  run.watch(signal, () => {
-    const now = JSON.stringify([run.saved, run.activity, run.record.phase, run.record.status]);
-    if (now !== seen) void look();
-    seen = now;
+  run.watch(signal, show);
+  watchKept(app, run, signal, ({ length }) => {
+    adapters = length > 0;
+    show();
   });
   return h(
     "section",
