@@ -41,7 +41,7 @@ const RUNS = "fake.runs";
 const hostile = () => sessionStorage.getItem("fake.text");
 const wanted = new URLSearchParams(location.search);
 const fake = wanted.get("fake") ?? "";
-const stepTime = Number(wanted.get("step") ?? 60);
+const stepTime = Number(wanted.getAll("step").at(-1) ?? 60);
 
 const linger = wanted.get("linger")?.split(":").map(Number);
 
@@ -286,8 +286,7 @@ async function* start(
       "Cannot write optimizer.safetensors: the browser's storage for this site is full. 48.0 MB are needed, but only 3.0 MB of 2.00 GB are free. Existing files are intact; delete a model, a data set or a run, or free some of the disk",
     );
   }
-  if (fake === "network")
-    script.fault = new NetworkError("Cannot download model.safetensors: the connection was cut at 61 %, after 5 tries");
+  if (fake === "network") script.fault = CUT;
   if (fake === "lost" && losses === 0) {
     script.onFault = () => {
       losses++;
@@ -366,7 +365,7 @@ function plan(job: Job, exact: boolean): JobPlan {
     problem: short
       ? "GRPO needs 3.2 GB of GPU memory, and 2.1 GB are free. It would fit with max_completion_length 128, or with per_device_train_batch_size 4"
       : null,
-    download: large ? 999e6 : 0,
+    download: job.model.kind === "hub" && !downloaded.has(job.model.id) ? 999e6 : 0,
     exact,
     available: fake === "memory" ? 2.1e9 : null,
     disk: { run: 12e6, free: 20e9 },
@@ -430,14 +429,21 @@ async function filePreview(file: File): Promise<DataPreview> {
   };
 }
 
+const CUT = new NetworkError("Cannot download model.safetensors: the connection was cut at 61 %, after 5 tries");
+/** Hub models that download() has fetched. */
+const downloaded = new Set<string>();
+
 async function* download(
-  _: ModelSource | DataSource,
+  source: ModelSource | DataSource,
   { signal }: { signal?: AbortSignal } = {},
 ): AsyncGenerator<RunEvent> {
-  for (let done = 0; done <= 999e6 && !signal?.aborted; done += 99.9e6) {
+  for (let done = 0; done <= 999e6; done += 99.9e6) {
+    signal?.throwIfAborted();
+    if (fake === "network" && done > 6e8) throw CUT;
     yield { type: "progress", what: "downloading model.safetensors", done, total: 999e6, unit: "bytes" };
     await later(stepTime);
   }
+  if (source.kind === "hub") downloaded.add(source.id);
 }
 
 const MARKDOWN = `## Sums

@@ -79,6 +79,7 @@ describe("before a run", () => {
     await shown(page, /To download999 MB/);
     await press(page, "Only download 999 MB");
     await shown(page, "All files are here.");
+    await page.waitForFunction(() => !document.querySelector(".downloader button"));
     await list!.select("other");
     const id = await page.waitForSelector('::-p-aria([name="Model id"][role="textbox"])');
     await id!.type("me/my-model");
@@ -86,6 +87,23 @@ describe("before a run", () => {
     await page.waitForFunction(() =>
       [...document.querySelectorAll("input")].some(({ placeholder }) => placeholder === "my-model on word problems"),
     );
+    await shown(page, /To download999 MB/);
+    await page.waitForFunction(() => !document.querySelector("#page")!.textContent!.includes("All files are here."));
+    await page.waitForSelector('::-p-aria([name="Only download 999 MB"][role="button"])');
+  });
+
+  test.each([
+    ["is cancelled", "&step=400", /Cancelled\. The partial download is kept\..*Only download 999 MB/],
+    ["fails", "&step=5&fake=network", /the connection was cut at 61 %.*Only download 999 MB/],
+  ])("a download that %s: the message stays, and the button returns", async (_, query, message) => {
+    const page = await open(query);
+    await (await page.waitForSelector('::-p-aria([name="From the hub"][role="radio"])'))!.click();
+    await press(page, "Only download 999 MB");
+    if (message.source.startsWith("Cancelled"))
+      await (await page.waitForSelector('.downloader ::-p-aria([name="Cancel"][role="button"])'))!.click();
+    await shown(page, message);
+    await page.waitForSelector('.plan[data-state="ready"][aria-busy="false"]');
+    await shown(page, message);
   });
 
   test("a file: preview as text, columns to choose, and a plan once they are chosen", async () => {
