@@ -43,7 +43,7 @@ describe("the embedded model", () => {
   const gpu = useGpu();
   let model: Transformer;
   let tokenizer: Tokenizer;
-  const problems = embeddedRows("test", 64);
+  const problems = embeddedRows("test", 32);
 
   beforeAll(async () => {
     const folder = nodeFolder(embeddedModelFolder());

@@ -15,7 +15,7 @@ export const printing = (output: string, input = ""): CodeTest => ({ kind: "stdi
 /** Pools of one thread, ended after the file's tests: `hurried` is for endless programs. Call at the top of the file. */
 export function usePools() {
   const pool = openCodePool(LIMITS, 1);
-  const hurried = openCodePool({ ...LIMITS, test_seconds: 2 }, 1);
+  const hurried = openCodePool({ ...LIMITS, test_seconds: 1 }, 1);
   afterAll(async () => {
     await pool.end();
     await hurried.end();
@@ -39,7 +39,7 @@ export async function endsAlone(
   const used = outcome === "timeout" ? hurried : pool;
   const results = await used.run({ code, tests: [printing("never printed")] });
   expect(results, JSON.stringify(results)).toMatchObject([{ outcome }]);
-  // a busy machine can need more than the two seconds
+  // a busy machine can need more than the second
   const next = async () => (await used.run({ code: "print(1)", tests: [printing("1")] }))[0].outcome;
   await expect.poll(next).toBe("passed");
 }

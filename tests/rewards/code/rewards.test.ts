@@ -8,7 +8,7 @@ import { parsePythonJson } from "../../../src/text/python-json.ts";
 
 // a program that ends must not time out on a slow machine
 const pool = openCodePool({ test_seconds: 120, total_seconds: 600 }, 2);
-const hurried = openCodePool({ test_seconds: 2, total_seconds: 3 }, 1);
+const hurried = openCodePool({ test_seconds: 1, total_seconds: 1.5 }, 1);
 afterAll(async () => {
   await pool.end();
   await hurried.end();
@@ -57,10 +57,10 @@ describe("code_reward and binary_code_reward", () => {
   test("a program's time limit is reported", async () => {
     const results = await hurried.run({ code: "while True: pass", tests: testsOf({ verification_info: info }).tests });
     const [first, second, ...rest] = results.map(({ message }) => message);
-    expect(first).toBe("over 2 s");
+    expect(first).toBe("over 1 s");
     // a busy machine can end the first test so late that no time is left
-    expect(second).toMatch(/^(not run: )?the program's limit of 3 s was used up$/);
-    expect(rest).toEqual(Array(2).fill("not run: the program's limit of 3 s was used up"));
+    expect(second).toMatch(/^(not run: )?the program's limit of 1.5 s was used up$/);
+    expect(rest).toEqual(Array(2).fill("not run: the program's limit of 1.5 s was used up"));
     const late = codeRewards(hurried).code_reward;
     expect(await scores(late, [fenced("while True: pass")], { verification_info: [info] })).toEqual([0]);
   });

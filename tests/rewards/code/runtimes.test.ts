@@ -21,7 +21,7 @@ test("Deno runs the same programs with the same outcomes, and ends", () => {
   const program = `
 import { openCodePool } from ${JSON.stringify(new URL("../../../src/cli/sources/code.ts", import.meta.url).href)};
 const pool = openCodePool({ test_seconds: ${PATIENCE} }, 1);
-const hurried = openCodePool({ test_seconds: 2 }, 1);
+const hurried = openCodePool({ test_seconds: 1 }, 1);
 const tests = [{ kind: "stdin", input: "1", output: "1" }];
 const outcomes = [];
 for (const code of ${JSON.stringify(PROGRAMS)}) {

@@ -24,7 +24,7 @@ export async function staysWithin(
   const recipe = grpoRecipe({
     per_device_train_batch_size: 32,
     max_completion_length: 24,
-    max_steps: 3,
+    max_steps: 2,
     ...options,
   });
   const evalRows = sums(20).map((row) => ({ ...row, row: { ...row.row, question: `${"1+".repeat(60)}1=` } }));
