@@ -1,43 +1,11 @@
-import { afterAll, expect, it } from "vitest";
-import { briefly, familyOf, sharesOf } from "../../bench/isa.ts";
-import { kernelsOfPublished } from "../../bench/isa-kernels.ts";
+import { expect, it } from "vitest";
+import { briefly, sharesOf } from "../../bench/isa.ts";
 import { loopsOf } from "../../bench/isa-loops.ts";
-import type { Gpu } from "../../src/gpu/device.ts";
-import { profileFor } from "../gpu/adapters.ts";
-import { nullGpu } from "../gpu/open.ts";
+import { usePublishedKernels } from "./published-kernels.ts";
 
-const opened: Gpu[] = [];
-afterAll(() => {
-  for (const gpu of opened) gpu.destroy();
-});
+const compiles = usePublishedKernels();
 
-for (const name of ["amd", "a GPU whose browser tells nothing"] as const) {
-  it(`every kernel that training and decoding of published shapes need compiles: ${name}`, async () => {
-    const profile = profileFor(name);
-    const gpu = await nullGpu(profile);
-    opened.push(gpu);
-    // the shapes' bindings pass the null backend's limits, the kernels do not
-    const like = { limits: { maxBufferSize: 2 ** 32, maxStorageBufferBindingSize: 2 ** 32 - 4 } };
-    const kernels = await kernelsOfPublished({ ...like, features: gpu.features, profile });
-    for (const { shader, variant } of kernels) gpu.programs.get(shader, variant);
-    await gpu.settle();
-    expect(gpu.programs.size).toBe(kernels.length);
-    const families = new Set(kernels.map((kernel) => familyOf(kernel.name)));
-    const most = [
-      "matmul",
-      "attention",
-      "norm",
-      "head",
-      "loss",
-      "sample",
-      "optimizer",
-      "embedding",
-      "mlp",
-      "elementwise",
-    ];
-    for (const family of most) expect(families).toContain(family);
-  });
-}
+it("every kernel that training and decoding of published shapes need compiles", () => compiles("amd"));
 
 const fma = (n: number) => "\tv_fmac_f32_e32 v1, v2, v3 ; 00\n".repeat(n);
 

@@ -18,7 +18,7 @@ const slow = (output: string, ...more: string[]) =>
   grpoArgs(
     output,
     mine("slow"),
-    ..."--max_steps 8 --save_steps 3 --steps_per_generation 2 --num_iterations 2 --beta 0.1 --lora_dropout 0.1".split(
+    ..."--max_steps 6 --save_steps 3 --steps_per_generation 2 --num_iterations 2 --beta 0.1 --lora_dropout 0.1".split(
       " ",
     ),
     ...more,
@@ -30,14 +30,14 @@ beforeAll(async () => {
   const { code, said } = await qwench(slow(at("straight")));
   expect(code, said).toBe(0);
   straight = learnt(at("straight"));
-  expect(straight.map((line) => JSON.parse(line).step)).toEqual([1, 2, 3, 4, 5, 6, 7, 8]);
+  expect(straight.map((line) => JSON.parse(line).step)).toEqual([1, 2, 3, 4, 5, 6]);
 });
 
 async function expectSame(output: string): Promise<void> {
   expect(learnt(output)).toEqual(straight);
   expect(completionsOf(output)).toBe(completionsOf(at("straight")));
   const [got, want] = [await contents(nodeFolder(output)), await contents(nodeFolder(at("straight")))];
-  for (const name of ["adapter_model.safetensors", "checkpoint-8/optimizer.safetensors"])
+  for (const name of ["adapter_model.safetensors", "checkpoint-6/optimizer.safetensors"])
     expect(got[name], name).toBe(want[name]);
 }
 
@@ -55,10 +55,10 @@ describe("a run that ends early", () => {
 
   it("Ctrl-C saves at the step boundary and exits 130; resumed, the numbers are the same", async () => {
     const output = at("interrupted");
-    const first = await qwench(slow(output), { at: ["step 2/8", "SIGINT"] });
+    const first = await qwench(slow(output), { at: ["step 2/6", "SIGINT"] });
     expect(first.code, first.said).toBe(130);
     expect(first.said).toMatch(
-      /Stopping at the next step boundary[\s\S]*Stopped after step (\d) of 8; checkpoint-\1 holds/,
+      /Stopping at the next step boundary[\s\S]*Stopped after step (\d) of 6; checkpoint-\1 holds/,
     );
     expect(readFileSync(join(output, "report.html"), "utf8")).toContain("GRPO, interrupted");
     const second = await qwench(slow(output, "--resume_from_checkpoint", "true"));

@@ -8,5 +8,5 @@ test("the Deno notebook trains by examples, then by rewards, draws the curves an
   expect(outputs.completion).toMatchObject([
     { output_type: "stream", text: expect.stringContaining("<|im_start|>user") },
   ]);
-  expect(adapter!.config.r).toBe(16);
+  expect(adapter.config.r).toBe(16);
 });

@@ -1,13 +1,8 @@
 import { tmpdir } from "node:os";
 import { expect, test } from "vitest";
 import { type Output, startDenoKernel } from "../../scripts/deno-kernel.ts";
-import { drawn, runDenoNotebook } from "./deno.ts";
+import { drawn } from "./deno.ts";
 import { readNotebook } from "./notebook.ts";
-
-test("the Deno notebook trains by examples in Deno's own kernel, and draws the curve", async () => {
-  const { outputs } = await runDenoNotebook(["open", "sft"]); // the rest is in deno.slow.ts
-  expect(drawn(outputs.sft)).toEqual([expect.stringMatching(/^<svg xmlns.*>Loss<.*train \d/s)]);
-});
 
 test("the Deno notebook shows what such a run drew", () => {
   const figures = readNotebook("deno.ipynb").flatMap(({ outputs }) => drawn((outputs ?? []) as Output[]));

@@ -14,10 +14,9 @@ export const drawn = (outputs: readonly Output[]) =>
 /**
  * Runs cells of the Deno notebook in Deno's own kernel, with two steps a run.
  *
- * @param ids of cells; all if left out
- * @returns outputs by cell, and the adapter if the last cell saved one
+ * @returns outputs by cell, and the adapter that the last cell saved
  */
-export async function runDenoNotebook(ids?: readonly string[]) {
+export async function runDenoNotebook() {
   const output = mkdtempSync(join(tmpdir(), "qwench-notebook-"));
   const kernel = await startDenoKernel(dirname(notebookPath("deno.ipynb")), {
     QWENCH_STEPS: "2",
@@ -26,11 +25,11 @@ export async function runDenoNotebook(ids?: readonly string[]) {
   try {
     const outputs: Record<string, Output[]> = {};
     for (const { id, cell_type, source } of readNotebook("deno.ipynb")) {
-      if (cell_type !== "code" || ids?.includes(id) === false) continue;
+      if (cell_type !== "code") continue;
       outputs[id] = await kernel.run(source);
       expect(outputs[id].filter(({ output_type }) => output_type === "error")).toEqual([]);
     }
-    return { outputs, adapter: ids ? null : await readAdapter(nodeFolder(output)) };
+    return { outputs, adapter: await readAdapter(nodeFolder(output)) };
   } finally {
     kernel.close();
     rmSync(output, { recursive: true, force: true });

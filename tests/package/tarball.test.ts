@@ -1,72 +1,28 @@
-import { execFileSync } from "node:child_process";
-import {
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { builtinModules } from "node:module";
-import { tmpdir } from "node:os";
 import { dirname, join, relative } from "node:path";
 import { pathToFileURL } from "node:url";
 import ts from "typescript";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { packPackage, ROOT } from "../../scripts/check-package/pack.ts";
+import { describe, expect, test } from "vitest";
+import { ROOT } from "../../scripts/check-package/pack.ts";
+import { filesBelow, useInstalled } from "./installed.ts";
 
-// Users get the tarball, not the tree: packed once, from a copy of the sources.
-const temporary = mkdtempSync(join(tmpdir(), "qwench-tarball-"));
-const project = join(temporary, "project");
-const installed = join(project, "node_modules/qwench");
-let files: ReadonlySet<string>;
-let manifest: {
-  version: string;
-  exports: Record<string, string | Record<string, string>>;
-  bin: Record<string, string>;
-  dependencies: Record<string, string>;
-};
-
-const filesBelow = (folder: string): string[] =>
-  readdirSync(folder, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)).replaceAll("\\", "/"));
-
-beforeAll(() => {
-  const { folder } = packPackage(join(temporary, "pack"));
-  files = new Set(filesBelow(folder));
-  manifest = JSON.parse(readFileSync(join(folder, "package.json"), "utf8"));
-  cpSync(folder, installed, { recursive: true });
-  // its dependencies, and no others
-  for (const name of Object.keys(manifest.dependencies)) {
-    const link = join(project, "node_modules", name);
-    mkdirSync(dirname(link), { recursive: true });
-    symlinkSync(join(ROOT, "node_modules", name), link);
-  }
-  writeFileSync(join(project, "package.json"), '{"type": "module"}');
-});
-afterAll(() => rmSync(temporary, { recursive: true, force: true }));
-
-const entries = () => Object.keys(manifest.exports).filter((name) => !name.endsWith(".json"));
-const specifier = (entry: string) => entry.replace(/^\./, "qwench");
+const { project, installed, files, manifest, node } = useInstalled();
 
 describe("the tarball", () => {
   test("contains every file of package.json, the embedded model and the recipes, and no sources", () => {
-    const paths = Object.values(manifest.exports)
+    const paths = Object.values(manifest().exports)
       .flatMap((to) => (typeof to === "string" ? [to] : Object.values(to)))
-      .concat(Object.values(manifest.bin));
-    for (const path of paths) expect(files).toContain(path.replace(/^\.\//, ""));
+      .concat(Object.values(manifest().bin));
+    for (const path of paths) expect(files()).toContain(path.replace(/^\.\//, ""));
     for (const path of ["README.md", "LICENSE", "assets/tiny/model.safetensors", "recipes/gsm8k-grpo.yaml"]) {
-      expect(files).toContain(path);
+      expect(files()).toContain(path);
     }
-    const strange = [...files].filter(
+    const strange = [...files()].filter(
       (path) => !/^(dist|assets\/tiny|recipes)\/|^(README\.md|LICENSE|package\.json)$/.test(path),
     );
     expect(strange).toEqual([]);
-    expect([...files].filter((path) => /(?<!\.d)\.ts$/.test(path))).toEqual([]);
+    expect([...files()].filter((path) => /(?<!\.d)\.ts$/.test(path))).toEqual([]);
   });
 
   test("has exactly the exports of the sources", async () => {
@@ -91,7 +47,7 @@ describe("the tarball", () => {
 
   test("imports exactly its dependencies", () => {
     const used = new Set<string>();
-    for (const path of files) {
+    for (const path of files()) {
       if (!/^dist\/[^/]+\.js$|^dist\/types\/.*\.d\.ts$/.test(path)) continue;
       const text = readFileSync(join(installed, path), "utf8");
       const { importedFiles, typeReferenceDirectives } = ts.preProcessFile(text, true, true);
@@ -101,12 +57,12 @@ describe("the tarball", () => {
       for (const name of names) if (name && !name.startsWith("node") && !builtinModules.includes(name)) used.add(name);
     }
     used.delete("@napi-rs/canvas"); // pdf.js draws with it where it is installed; only text is read here
-    expect([...used].sort()).toEqual(Object.keys(manifest.dependencies).sort());
+    expect([...used].sort()).toEqual(Object.keys(manifest().dependencies).sort());
   });
 
   test("runs as a program, with its recipes", () => {
-    expect(node(join(installed, manifest.bin.qwench), "recipe")).toContain("gsm8k-grpo-0.5b");
-    expect(node(join(installed, manifest.bin.qwench), "plan")).toMatch(/peak|memory/i);
+    expect(node(join(installed, manifest().bin.qwench), "recipe")).toContain("gsm8k-grpo-0.5b");
+    expect(node(join(installed, manifest().bin.qwench), "plan")).toMatch(/peak|memory/i);
   });
 
   test("createTrainer() on a server says that it needs a page", () => {
@@ -115,26 +71,6 @@ describe("the tarball", () => {
       `import { createTrainer } from "qwench/client"; try { createTrainer(); } catch (error) { console.log(error.message); }`,
     );
     expect(node("server.js")).toMatch(/^Cannot make a trainer here: createTrainer\(\) needs a browser page/);
-  });
-
-  test("has types that compile where libraries are checked too", () => {
-    const lines = entries().map((entry, i) => `import * as entry${i} from ${JSON.stringify(specifier(entry))};`);
-    const use = `${lines.join("\n")}
-export const all = [${lines.map((_, i) => `entry${i}`).join(", ")}];
-export const open = async (adapter: GPUAdapter): Promise<GPUDevice> => (await entry0.requestGpu(adapter)).device;
-`;
-    writeFileSync(join(project, "use.ts"), use);
-    const compilerOptions = {
-      module: "NodeNext",
-      target: "ES2023",
-      strict: true,
-      noEmit: true,
-      skipLibCheck: false,
-      types: [],
-      preserveSymlinks: true,
-    };
-    writeFileSync(join(project, "tsconfig.json"), JSON.stringify({ compilerOptions, files: ["use.ts"] }));
-    expect(node(join(ROOT, "node_modules/typescript/bin/tsc"), "-p", ".")).toBe("");
   });
 });
 
@@ -148,7 +84,7 @@ describe("documentation of the package", () => {
 
   /** Whether a path of the package is a file, or a folder that ends with a slash and is not empty. */
   const isThere = (path: string) =>
-    files.has(path) || ((path === "" || path.endsWith("/")) && [...files].some((file) => file.startsWith(path)));
+    files().has(path) || ((path === "" || path.endsWith("/")) && [...files()].some((file) => file.startsWith(path)));
 
   test("addresses on a CDN lead to files of the tarball, and to this version", () => {
     let seen = 0;
@@ -157,7 +93,7 @@ describe("documentation of the package", () => {
         /https:\/\/(?:cdn\.jsdelivr\.net\/npm|unpkg\.com|esm\.sh)\/qwench(@[^/\s"'`)]+)?\/?([^\s"'`)*\\]*)/g,
       )) {
         seen++;
-        expect(version ?? `@${manifest.version}`, `${name}: ${address}`).toBe(`@${manifest.version}`);
+        expect(version ?? `@${manifest().version}`, `${name}: ${address}`).toBe(`@${manifest().version}`);
         expect(isThere(path), `${name}: ${address}`).toBe(true);
       }
     }
@@ -169,7 +105,7 @@ describe("documentation of the package", () => {
     for (const [name, text] of texts) {
       for (const [, subpath] of text.matchAll(/\b(?:from|import|import\()\s*["']qwench((?:\/[\w.-]+)*)["']/g)) {
         seen++;
-        expect(Object.keys(manifest.exports), name).toContain(`.${subpath}`);
+        expect(Object.keys(manifest().exports), name).toContain(`.${subpath}`);
       }
       if (name.startsWith("examples/bundlers")) continue; // its dist/ is its own
       for (const [, path] of text.matchAll(/["'`(/]((?:dist|assets\/tiny|recipes)\/[\w./-]+)["'`)]/g)) {
@@ -188,13 +124,3 @@ describe("documentation of the package", () => {
     }
   });
 });
-
-/** Runs Node in the project. @returns stdout @throws with what it wrote, when it fails */
-function node(...args: string[]): string {
-  try {
-    return execFileSync(process.execPath, args, { cwd: project, encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
-  } catch (error) {
-    const { stdout, stderr } = error as { stdout?: string; stderr?: string };
-    throw new Error(`node ${args.join(" ")}: ${stdout ?? ""}${stderr ?? error}`);
-  }
-}

@@ -1,11 +1,7 @@
 import { createServer } from "node:net";
-import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { openCodePool } from "../../../src/cli/sources/code.ts";
-import { pythonFiles, textThread } from "../../../src/platform/node/code-thread.ts";
-import { HARNESS } from "../../../src/rewards/code/harness.ts";
 import type { CodeOutcome } from "../../../src/rewards/code/outcome.ts";
-import { sandboxProgram } from "../../../src/rewards/code/sandbox.ts";
 import type { CodeTest } from "../../../src/rewards/code/tests.ts";
 import { HOSTILE, RARE } from "./hostile.ts";
 import { endsAlone, LIMITS, printing, UNHIDE, usePools } from "./pools.ts";
@@ -207,31 +203,5 @@ int.__class__; Hidden = 3; sys.stdout = None; os.read = os.write = None; open = 
     ];
     for (const code of raised)
       expect([code, ...(await outcomes(code, printing("1")))]).toEqual([code, "runtime_error"]);
-  });
-
-  test("the thread behind Python also has nothing to use", async () => {
-    // the sandbox, then the remaining globals of its thread, through a function that was created before
-    const program = `(port) => {
-      const left = () => {
-        const names = [];
-        for (let owner = globalThis; owner; owner = Object.getPrototypeOf(owner)) names.push(...Object.getOwnPropertyNames(owner));
-        const makers = [() => {}, async () => {}, function* () {}, async function* () {}].map((f) => f.constructor === Object);
-        return { names: names.filter((name) => globalThis[name] !== undefined), makers, evals: typeof globalThis.eval };
-      };
-      (${sandboxProgram()})({ post: (reply) => port.post({ type: reply.type, ...left() }), listen: port.listen });
-    }`;
-    const thread = textThread<unknown, { type: string; names: string[]; makers: boolean[]; evals: string }>(program);
-    const reply = new Promise<{ type: string; names: string[]; makers: boolean[]; evals: string }>(thread.onReply);
-    const limits = { memory_bytes: 2 ** 28, output_bytes: 2 ** 20 };
-    thread.post({ type: "boot", files: await pythonFiles(), harness: HARNESS, state: null, limits });
-    const { type, names, makers, evals } = await reply;
-    await thread.end();
-    expect({ type, evals }).toEqual({ type: "ready", evals: "undefined" });
-    // names that are not the language's own
-    const language = new Set(runInNewContext("Object.getOwnPropertyNames(globalThis)") as string[]);
-    const own = names.filter((name) => !language.has(name) && !(name in Object.prototype));
-    expect(new Set(own)).toEqual(new Set(["TextDecoder", "TextEncoder", "performance", "__name", "queueMicrotask"]));
-    expect(names).not.toContain("Function");
-    expect(makers).toEqual([true, true, true, true]); // none is Function's kind
   });
 });

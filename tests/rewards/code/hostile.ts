@@ -97,4 +97,8 @@ export const RARE: readonly string[] = [
   "folders without number",
   "links without end",
   "names that grow",
+  "files without number",
+  "a file's name without end",
+  "an answer without end",
+  "breaks the interpreter",
 ];

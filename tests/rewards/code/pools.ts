@@ -7,8 +7,15 @@ import type { CodeTest } from "../../../src/rewards/code/tests.ts";
 /** Python that finds modules again that the sandbox hides. */
 export const UNHIDE = "import sys\nsys.meta_path.pop(0)\n";
 
+/** Seconds for a program that ends by itself: only a hang reaches them. */
+export const PATIENCE = 120;
+
+/** A function with its test, which passes. */
+export const SOLVED = "def f(g, xs): return [g(x) for x in xs]";
+export const TESTED = { kind: "assert", code: "assert f(abs, [1, -2]) == [1, 2]" } as const;
+
 /** A program that ends must not time out on a slow machine. */
-export const LIMITS = { test_seconds: 120, total_seconds: 600, memory_mb: 256, output_mb: 4 };
+export const LIMITS = { test_seconds: PATIENCE, total_seconds: 600, memory_mb: 256, output_mb: 4 };
 
 export const printing = (output: string, input = ""): CodeTest => ({ kind: "stdin", input, output });
 

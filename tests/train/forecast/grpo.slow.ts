@@ -12,6 +12,18 @@ const SMALL_STATES = {
   linear_value_head_dim: 8,
 };
 
+describe("the memory of a GRPO run", () => {
+  const gpu = useGpu();
+
+  // the suite has a reference that is an adapter, and micro-batches on policy
+  it.each<[string, Record<string, unknown>]>([
+    ["with a reference", { beta: 0.04 }],
+    ["off policy", { num_iterations: 2, per_device_train_batch_size: 8, gradient_accumulation_steps: 4 }],
+  ])("stays within the forecast: %s", async (_, options) => {
+    await staysWithin(gpu(), { max_steps: 3, ...options });
+  });
+});
+
 // The delta net's kernels for these lengths take most of a minute to compile; the suite forecasts SFT of Qwen3.5.
 describe("the memory of a GRPO run of Qwen3.5", () => {
   const gpu = useGpu();

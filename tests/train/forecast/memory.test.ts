@@ -143,40 +143,40 @@ describe("the ledger", () => {
   const gpu = useGpu();
 
   it.each<[string, Record<string, unknown>, { shortest: number; longest: number }, boolean, CheckpointSpec?]>([
-    ["LoRA, rows of one length", { max_steps: 5 }, { shortest: 64, longest: 64 }, false],
-    ["LoRA, bf16", { max_steps: 5, bf16: true }, { shortest: 64, longest: 64 }, false],
+    ["LoRA, rows of one length", { max_steps: 2 }, { shortest: 64, longest: 64 }, false],
+    ["LoRA, bf16", { max_steps: 2, bf16: true }, { shortest: 64, longest: 64 }, false],
     [
       "LoRA, bf16, activations kept",
-      { max_steps: 3, bf16: true, gradient_checkpointing: false },
+      { max_steps: 2, bf16: true, gradient_checkpointing: false },
       { shortest: 64, longest: 64 },
       false,
     ],
-    ["DoRA", { max_steps: 3, use_dora: true }, { shortest: 64, longest: 64 }, false],
-    ["LoRA, rows of all lengths", { max_steps: 12 }, { shortest: 4, longest: 200 }, false],
+    ["DoRA", { max_steps: 2, use_dora: true }, { shortest: 64, longest: 64 }, false],
+    ["LoRA, rows of all lengths", { max_steps: 8 }, { shortest: 4, longest: 200 }, false],
     [
       "full training with 8-bit moments",
-      { max_steps: 4, use_peft: false, optim: "adamw_8bit" },
+      { max_steps: 2, use_peft: false, optim: "adamw_8bit" },
       { shortest: 30, longest: 60 },
       false,
     ],
-    ["full training with lion", { max_steps: 3, use_peft: false, optim: "lion" }, { shortest: 30, longest: 60 }, false],
+    ["full training with lion", { max_steps: 2, use_peft: false, optim: "lion" }, { shortest: 30, longest: 60 }, false],
     [
       "full training with adafactor",
-      { max_steps: 3, use_peft: false, optim: "adafactor" },
+      { max_steps: 2, use_peft: false, optim: "adafactor" },
       { shortest: 30, longest: 60 },
       false,
     ],
-    ["full training with muon", { max_steps: 3, use_peft: false, optim: "muon" }, { shortest: 30, longest: 60 }, false],
-    ["full training with sgd", { max_steps: 3, use_peft: false, optim: "sgd" }, { shortest: 30, longest: 60 }, false],
+    ["full training with muon", { max_steps: 2, use_peft: false, optim: "muon" }, { shortest: 30, longest: 60 }, false],
+    ["full training with sgd", { max_steps: 2, use_peft: false, optim: "sgd" }, { shortest: 30, longest: 60 }, false],
     [
       "short steps and long evaluations",
-      { max_steps: 3, per_device_train_batch_size: 1, eval_strategy: "steps", eval_steps: 1 },
+      { max_steps: 2, per_device_train_batch_size: 1, eval_strategy: "steps", eval_steps: 1 },
       { shortest: 40, longest: 60 },
       true,
     ],
-    ["Qwen3.5, rows of one length", { max_steps: 3 }, { shortest: 130, longest: 130 }, false, TINY_QWEN35],
-    ["Qwen3.5, rows of all lengths", { max_steps: 8 }, { shortest: 4, longest: 200 }, false, TINY_QWEN35],
-    ["Qwen3.5, full training", { max_steps: 3, use_peft: false }, { shortest: 30, longest: 60 }, false, TINY_QWEN35],
+    ["Qwen3.5, rows of one length", { max_steps: 2 }, { shortest: 130, longest: 130 }, false, TINY_QWEN35],
+    ["Qwen3.5, rows of all lengths", { max_steps: 5 }, { shortest: 4, longest: 200 }, false, TINY_QWEN35],
+    ["Qwen3.5, full training", { max_steps: 2, use_peft: false }, { shortest: 30, longest: 60 }, false, TINY_QWEN35],
   ])("peaks at the forecast or at most a tenth below: %s", async (_, options, lengths, evaluate, spec) => {
     const { pool } = gpu();
     pool.trim();
