@@ -7,6 +7,7 @@ import { mergeParity } from "./parity-merge.ts";
 import { modelParity, type ParityRow } from "./parity-model.ts";
 
 const odd = sharedPath("golden/qwen2_odd");
+const text = sharedPath("golden_next/qwen35_text");
 const gpu = useGpu();
 
 // Rows that begin at no multiple of four elements have products of their own: 30 s of compiling on Mesa's renderer.
@@ -25,4 +26,13 @@ it("agrees on every golden case, with vectors of the processor's own width too",
   expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
   expect(left).toEqual([]);
   expect(rows.length).toBeGreaterThan(100);
+});
+
+it.skipIf(!text)("agrees with transformers and PEFT on Qwen3.5's language model by itself", async () => {
+  const folder = nodeFolder(text!);
+  const rows: ParityRow[] = await modelParity(gpu(), folder, "qwen35_text", "auto");
+  if (gpu().features.f16) rows.push(...(await modelParity(gpu(), folder, "qwen35_text", "float16")));
+  rows.push(...(await mergeParity(gpu(), folder, "qwen35_text")));
+  expect(rows.filter(({ worst, tolerance }) => !(worst <= tolerance))).toEqual([]);
+  expect(rows.map(({ check }) => check)).toContain("greedy tokens that differ");
 });
