@@ -27,7 +27,13 @@ vi.mock("../../src/kernels/sample/sample.ts", async (original) => ({
     token: 0,
   }),
 }));
-
+vi.mock("../../src/kernels/attention/attention.ts", async (original) => ({
+  ...(await original<object>()),
+  attentionReference: (q: Float64Array, k: Float64Array) => {
+    const [ofQ, ofK] = [new Float64Array(q.length), new Float64Array(k.length)];
+    return { o: ofQ, dq: ofQ, dk: ofK, dv: ofK };
+  },
+}));
 vi.mock("../../src/kernels/delta/rule.ts", async (original) => ({
   ...(await original<object>()),
   deltaRuleReference: ({ q, v, g }: Record<"q" | "v" | "g", Float64Array>) => ({

@@ -9,7 +9,7 @@ const pool = openCodePool({ test_seconds: 20, total_seconds: 60 }, 1);
 afterAll(() => pool.end());
 
 // all of them: npx tsx scripts/attack/reward-hacks.ts
-test.each(HACKS.filter((_, i) => i % 4 === 0))("does not pass: $name", async ({ task }) => {
+test.each(HACKS.filter((_, i) => i % 6 === 0))("does not pass: $name", async ({ task }) => {
   expect(outcomeOf(await pool.run(task))).not.toBe("passed");
 });
 
