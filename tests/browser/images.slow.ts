@@ -1,10 +1,37 @@
 import { expect, test } from "vitest";
 import type { Job, RunEvent } from "../../src/client.ts";
-import { grey } from "../images.ts";
-import { base64, QUESTION, stripes, useSeeingPage } from "./seeing.ts";
+import { nodeImages } from "../../src/platform/node/image-files.ts";
+import { Conversation } from "../../src/session/chat.ts";
+import { loadText, prepareText, respond, settingsOf } from "../../src/session/generate.ts";
+import { Images } from "../../src/session/images.ts";
+import { ownGpu } from "../gpu/open.ts";
+import { grey, seeingModel } from "../images.ts";
+import { askPage, base64, QUESTION, stripes, useSeeingPage } from "./seeing.ts";
 import { QUICK, start } from "./trainer.ts";
 
 const page = useSeeingPage();
+
+/** The same answer in Node. */
+async function askNode(png: Uint8Array): Promise<string> {
+  const sources = { gpu: await ownGpu(), model: await seeingModel(), vision: true };
+  const text = await loadText(await prepareText(sources), sources);
+  const images = (await Images.open(nodeImages(), text.checkpoint, text.config))!;
+  const messages = [{ role: "user", content: [{ type: "image", bytes: png }] }];
+  const row = await images.row({ row: { messages }, number: 1, file: "rows" });
+  const chat = new Conversation(text, null);
+  const { ids } = chat.ask(QUESTION, 8, row.images!.map((image) => ({ name: "image", image }))); // biome-ignore format: one call
+  const prompt = { prompt_ids: ids, images: await images.seen(text.model, row) };
+  const settings = settingsOf(text.defaults, { temperature: 0, max_new_tokens: 8 }, 0);
+  let said = "";
+  for await (const event of respond(text, [prompt], settings)) if (event.type === "text") said += event.text;
+  return said;
+}
+
+test("a chat answers about an image as Node does, and differently without it", async () => {
+  const seen = await askPage(page(), [stripes]);
+  expect(seen).toBe(await askNode(stripes));
+  expect(await askPage(page(), [])).not.toBe(seen);
+});
 
 test("a run on rows with images solves held-out rows with them, and its record has their pictures", async () => {
   const url = (bytes: Uint8Array) => `data:image/png;base64,${base64(bytes)}`;

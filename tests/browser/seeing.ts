@@ -34,3 +34,20 @@ export function useSeeingPage(): () => Page {
   afterAll(() => site.close());
   return () => page;
 }
+
+/** The answer of the model that sees to QUESTION and images, in the page. */
+export function askPage(page: Page, images: readonly Uint8Array[]): Promise<string> {
+  return page.evaluate(
+    async (images, question) => {
+      const model = (globalThis as unknown as { seeing: never }).seeing;
+      const blobs = images.map((text) => new Blob([Uint8Array.from(atob(text), (c) => c.charCodeAt(0))]));
+      const messages = [{ role: "user" as const, content: question, images: blobs }];
+      const request = { run: null, model, adapter: false, messages, temperature: 0, max_new_tokens: 8 };
+      let text = "";
+      for await (const event of trainer.chat(request)) if (event.type === "text") text += event.text;
+      return text;
+    },
+    images.map(base64),
+    QUESTION,
+  );
+}

@@ -301,7 +301,7 @@ describe("DPO on pairs with images", () => {
       images: [{ bytes: grey(32, 32, shade), path: null }],
     }))); // biome-ignore format: a row
   const dpoRecipe = (more: Record<string, unknown> = {}) => {
-    const values = { per_device_train_batch_size: 2, max_steps: 8, logging_steps: 1, save_strategy: "no" };
+    const values = { per_device_train_batch_size: 2, max_steps: 5, logging_steps: 1, save_strategy: "no" };
     return parseRecipe({ ...values, learning_rate: 1e-2, lora_r: 4, output_dir: "out", ...more }, "dpo").recipe;
   };
 
