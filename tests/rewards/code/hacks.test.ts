@@ -8,7 +8,7 @@ import type { CodeTest } from "../../../src/rewards/code/tests.ts";
 const pool = openCodePool({ test_seconds: 20, total_seconds: 60 }, 1);
 afterAll(() => pool.end());
 
-// all of them: npx tsx scripts/attack/reward-hacks.ts
+// the others: hacks.slow.ts
 test.each(HACKS.filter((_, i) => i % 6 === 0))("does not pass: $name", async ({ task }) => {
   expect(outcomeOf(await pool.run(task))).not.toBe("passed");
 });
