@@ -11,6 +11,14 @@ fn wasSeen(row: u32, token: u32) -> bool {
   return ((seen[row * params.words + token / 32u] >> (token & 31u)) & 1u) == 1u;
 }`;
 
+/** The order of numbers as the order of their bit patterns, both ways. */
+export const keyFunctions = `
+fn keyOf(z: f32) -> u32 {
+  let bits = bitcast<u32>(z);
+  return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
+}
+fn numberOf(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7fffffffu, (key >> 31u) == 1u)); }`;
+
 /** `log` that returns NaN for NaN on every adapter. */
 export const logFunction = `
 fn logarithm(x: f32) -> f32 {

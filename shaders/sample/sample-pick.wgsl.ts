@@ -1,13 +1,23 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { randomFunctions } from "../lib/random.ts";
 import { type Subgroups, subgroupBegins } from "../lib/reduce.ts";
-import { fold, logFunction, NOTHING, penaltyFunctions, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
+import {
+  fold,
+  keyFunctions,
+  logFunction,
+  NOTHING,
+  penaltyFunctions,
+  subgroupHeader,
+  subgroupInputs,
+} from "../lib/sample.ts";
 
 /** Compile-time parameters of a variant: a disabled processor costs nothing. */
 interface SamplePickVariant {
   topK: boolean;
   topP: boolean;
   minP: boolean;
+  /** `sample_search` and `sample_masses` did the row's search */
+  searched: boolean;
   penalty: boolean;
   tile: number;
   subgroups: Subgroups;
@@ -23,7 +33,8 @@ interface SamplePickVariant {
 // the bounds or the bounds are neighbours. Tiles whose max is below the bounds are skipped. The draw sums the kept
 // scores in vocabulary order, first by parts of whole tiles, then within a part, and takes the first token whose sum
 // exceeds u * total. Tiles without a kept score are skipped, and if all scores are kept, a tile's sum is in its stats: the
-// draw then reads a single part.
+// draw then reads a single part. On a GPU, sample_search and sample_masses have found the threshold and the mass of each tile: the
+// draw reads one part and, of equal scores at the threshold, one tile.
 //
 // Grid     one workgroup for each row; rows beyond 65 535 continue along y
 // Shapes   scores [rows, tiles * tile]   stats [rows, tiles, 8]   kept [rows, 4]: t, first place of those equal to t, top
@@ -31,7 +42,7 @@ interface SamplePickVariant {
 // Writes   tokens, logp and kept by assignment
 // Tried    128 and 256 threads per row: slower on CPU adapters, where barriers cost time per thread
 export const samplePick = (variant: SamplePickVariant) => {
-  const { topK, topP, penalty, tile, subgroups, workgroup } = variant;
+  const { topK, topP, searched, penalty, tile, subgroups, workgroup } = variant;
   const { lanes } = lanesOf(variant);
   return wgsl`
 ${subgroupHeader(subgroups)}
@@ -60,7 +71,7 @@ ${penaltyFunctions}
 #endif
 
 ${drawFunctions(variant)}
-${topK || topP ? searchFunctions(variant) : ""}
+${!searched && (topK || topP) ? searchFunctions(variant) : ""}
 
 @compute @workgroup_size(${workgroup})
 fn main(
@@ -90,7 +101,7 @@ fn main(
   }
   let all = total(sum, thread${lanes});
 
-  ${ruleLines(variant)}
+  ${searched ? SEARCHED_RULE : ruleLines(variant)}
 
   let uniform = uniform01(seeds[row], positions[row]);
   var drawn = vec2f(0.0);
@@ -119,7 +130,7 @@ function lanesOf({ subgroups }: SamplePickVariant): { inputs: string; lanes: str
 }
 
 /** `locate`, which sums a rule's kept scores in vocabulary order. */
-function drawFunctions({ topK, topP, minP, tile, workgroup }: SamplePickVariant): string {
+function drawFunctions({ topK, topP, minP, searched, tile, workgroup }: SamplePickVariant): string {
   return wgsl`var<workgroup> sums: array<f32, ${workgroup}>;
 var<workgroup> picked: vec4f;
 
@@ -159,6 +170,15 @@ fn locate(begin: u32, tile: u32, rule: Rule, ties: bool, amount: f32, thread: u3
     let stat = stats[2u * (tile + t)];
 #if ${topK || topP || minP}
     if (stat.x < rule.t) { continue; }
+#if ${searched}
+    let masses = stats[2u * (tile + t) + 1u].zw; // above t, and the number equal to it
+    let first = t * ${tile}u;
+    if (ties || rule.since <= first || rule.since >= first + ${tile}u) {
+      let equal = select(0.0, masses.y, rule.since <= first);
+      sum += select(masses.x + equal * exp(rule.t - rule.top), masses.y, ties);
+      continue;
+    }
+#endif
     for (var i = t * ${tile / 4}u; i < (t + 1u) * ${tile / 4}u; i++) {
       let z = scores[begin + i];
       if (ties) { sum += dot(equals(z, rule.t), vec4f(1.0)); } else { sum += dot(weights(z, 4u * i, rule), vec4f(1.0)); }
@@ -211,13 +231,7 @@ fn locate(begin: u32, tile: u32, rule: Rule, ties: bool, amount: f32, thread: u3
 function searchFunctions(variant: SamplePickVariant): string {
   const { topK, topP, tile, subgroups, workgroup } = variant;
   const { inputs, lanes } = lanesOf(variant);
-  return wgsl`
-/** Bit patterns in the order of the numbers. */
-fn keyOf(z: f32) -> u32 {
-  let bits = bitcast<u32>(z);
-  return select(bits | 0x80000000u, ~bits, (bits >> 31u) == 1u);
-}
-fn numberOf(key: u32) -> f32 { return bitcast<f32>(select(~key, key & 0x7fffffffu, (key >> 31u) == 1u)); }
+  return wgsl`${keyFunctions}
 
 ${fold("tally", "add", ["vec4f", "vec4f"], subgroups, workgroup)}
 
@@ -290,6 +304,13 @@ fn search(begin: u32, tile: u32, byMass: bool, goal: f32, low: f32, top: f32, th
   return found;
 }`;
 }
+
+/** The rule that `sample_masses` left in `kept`: the names that `ruleLines` declares. */
+const SEARCHED_RULE = wgsl`if (thread == 0u) { picked = kept[local]; }
+  let found = workgroupUniformLoad(&picked);
+  var rule = Rule(found.x, 0u, top);
+  let wanted = found.y;
+  let ties = wanted > 0.0;`;
 
 /** The rule of this row: the threshold of kept scores, and how many scores equal to t are `wanted`. */
 function ruleLines(variant: SamplePickVariant): string {

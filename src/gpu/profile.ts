@@ -67,6 +67,8 @@ export interface AdapterProfile {
    * ("fused"), or always two kernels ("apart")
    */
   readonly normLora: "fused" | "apart";
+  /** thresholds of sampling in a large vocabulary: one workgroup searches a row ("row"), or many share its tiles ("tiles") */
+  readonly sampleSearch: "row" | "tiles";
   /** byte limit for the logits of one chunk of rows */
   readonly logitsBytes: number;
   /**
@@ -111,6 +113,7 @@ export function profileOf(facts: AdapterFacts): AdapterProfile {
     attention: "tiled",
     splitKeys: 64, // so that one sequence keeps the whole GPU busy
     normLora: "apart", // a fused workgroup reads all of lora_A by itself
+    sampleSearch: "tiles",
     logitsBytes: 80 << 20,
     translates: "pipeline",
   };
@@ -134,6 +137,7 @@ function cpuProfile(facts: AdapterFacts, llvmpipe: boolean): AdapterProfile {
     attention: shares ? "lanes" : "direct",
     splitKeys: 256, // heads alone keep all cores busy, and this saves a dispatch
     normLora: "fused",
+    sampleSearch: "row", // a dispatch costs more than a round
     logitsBytes: 40 << 20, // 64 rows keep it as busy as 128
     translates: llvmpipe ? "dispatch" : "pipeline",
   };

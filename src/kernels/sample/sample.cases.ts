@@ -39,7 +39,8 @@ const SETTINGS: Setting[] = [
   { rows: 2, shards: HALVES, scale: 0, top_p: 0.43210123 },
   { rows: 8, shards: [501, 502], scale: 4, step: 0.5, top_p: 0.8 },
   { rows: 8, shards: [501, 502], scale: 4, step: 0.5, top_k: 90, top_p: 0.7, temperature: 0.9 },
-  { rows: 8, shards: [1003], scale: 4, step: 0.5, ...ALL },
+  // 0.9 of 20 equal logits would be 18, or 19 after rounding
+  { rows: 8, shards: [1003], scale: 4, step: 0.5, ...ALL, top_p: 0.91 },
   { rows: 2, shards: HALVES, scale: 10, step: 1, top_p: 0.9 },
   { rows: 4, shards: [501, 502], scale: 3, shift: 1e4, top_p: 0.9 },
   { rows: 4, shards: [501, 502], scale: 3, shift: -1e4, top_k: 50 },
@@ -64,53 +65,13 @@ const SETTINGS: Setting[] = [
 
 const shares = (i: number) => i % 4 === 1;
 
+/** Who finds thresholds: both forms where there are any. */
+const searchesOf = ({ greedy, top_k, top_p, min_p }: Setting) =>
+  !greedy && (top_k || top_p !== undefined || min_p) ? (["row", "tiles"] as const) : (["row"] as const);
+
 /** Cases of sampling: vocabularies, shards and settings, for the distribution, tokens and log-probs. */
 export const sampleCases: KernelCase[] = [
-  ...SETTINGS.map((setting): KernelCase => {
-    const { rows, shards, scale, step = 0, shift = 0, ...given } = setting;
-    const settings: SampleSettings = {
-      ...{ temperature: 1, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 },
-      ...given,
-    };
-    const vocab = shards.reduce((a, b) => a + b);
-    const about = Object.entries(given).map(([key, value]) => `${key} ${value}`);
-    return {
-      kernel: "sample",
-      name: [
-        `[${rows},${shards.join("+")}] ±${scale}${step ? ` in steps of ${step}` : ""} about ${shift}`,
-        ...about,
-      ].join(", "),
-      tolerance: 1e-5,
-      run(check) {
-        const { logits, whole } = logitsOf(check, setting);
-        const ids = Array.from({ length: vocab }, (_, i) => i).filter(shares);
-        const bits = new Array<number>(rows * seenWords(vocab)).fill(0);
-        for (let r = 0; r < rows; r++) {
-          for (const id of ids) bits[r * seenWords(vocab) + (id >>> 5)] |= 1 << (id & 31);
-        }
-        const seen = { ...check.integers(bits, "seen"), shape: [rows, seenWords(vocab)] };
-        const seeds = Array.from({ length: rows }, (_, r) => 1000 + 7 * r);
-        const want = seeds.map((seed, r) => drawn(whole.subarray(r * vocab, (r + 1) * vocab), settings, ids, seed));
-        const got = sample(check.record, logits, {
-          ...settings,
-          vocab,
-          seen,
-          seeds: check.integers(seeds, "seeds"),
-          positions: check.integers(
-            want.map(({ position }) => position),
-            "positions",
-          ),
-          probabilities: true,
-        });
-        if (got.probabilities) {
-          check.compare("probabilities", got.probabilities, flat(want.map(({ probabilities }) => probabilities)));
-        }
-        check.compare("tokens", got.tokens, new Float32Array(Uint32Array.from(want, ({ token }) => token).buffer));
-        const logp = want.map(({ logps, token }) => logps[token]);
-        check.compare("logp", got.logp, logp);
-      },
-    };
-  }),
+  ...SETTINGS.flatMap((setting) => searchesOf(setting).map((search) => sampleCase(setting, search))),
   {
     kernel: "markSeen",
     name: "[5] of 97",
@@ -126,6 +87,54 @@ export const sampleCases: KernelCase[] = [
     },
   },
 ];
+
+function sampleCase(setting: Setting, search: "row" | "tiles"): KernelCase {
+  const { rows, shards, scale, step = 0, shift = 0, ...given } = setting;
+  const settings: SampleSettings = {
+    ...{ temperature: 1, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 },
+    ...given,
+  };
+  const vocab = shards.reduce((a, b) => a + b);
+  const about = Object.entries(given).map(([key, value]) => `${key} ${value}`);
+  return {
+    kernel: "sample",
+    name: [
+      `[${rows},${shards.join("+")}] ±${scale}${step ? ` in steps of ${step}` : ""} about ${shift}`,
+      ...about,
+      ...(search === "tiles" ? ["thresholds by tiles"] : []),
+    ].join(", "),
+    tolerance: 1e-5,
+    run(check) {
+      const { logits, whole } = logitsOf(check, setting);
+      const ids = Array.from({ length: vocab }, (_, i) => i).filter(shares);
+      const bits = new Array<number>(rows * seenWords(vocab)).fill(0);
+      for (let r = 0; r < rows; r++) {
+        for (const id of ids) bits[r * seenWords(vocab) + (id >>> 5)] |= 1 << (id & 31);
+      }
+      const seen = { ...check.integers(bits, "seen"), shape: [rows, seenWords(vocab)] };
+      const seeds = Array.from({ length: rows }, (_, r) => 1000 + 7 * r);
+      const want = seeds.map((seed, r) => drawn(whole.subarray(r * vocab, (r + 1) * vocab), settings, ids, seed));
+      const got = sample(check.record, logits, {
+        ...settings,
+        vocab,
+        seen,
+        seeds: check.integers(seeds, "seeds"),
+        positions: check.integers(
+          want.map(({ position }) => position),
+          "positions",
+        ),
+        probabilities: true,
+        search,
+      });
+      if (got.probabilities) {
+        check.compare("probabilities", got.probabilities, flat(want.map(({ probabilities }) => probabilities)));
+      }
+      check.compare("tokens", got.tokens, new Float32Array(Uint32Array.from(want, ({ token }) => token).buffer));
+      const logp = want.map(({ logps, token }) => logps[token]);
+      check.compare("logp", got.logp, logp);
+    },
+  };
+}
 
 function logitsOf(check: CaseRun, { rows, shards, scale, step = 0, shift = 0 }: Setting) {
   const rounded = (value: number) => (step ? step * Math.round(value / step) : value);

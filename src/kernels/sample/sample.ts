@@ -7,9 +7,11 @@ import {
 } from "../../../shaders/sample/sample.wgsl.ts";
 import { samplePick as pickShader } from "../../../shaders/sample/sample-pick.wgsl.ts";
 import { RecipeError, ShapeError } from "../../errors.ts";
+import type { AdapterProfile } from "../../gpu/profile.ts";
 import type { Recorder } from "../../gpu/recorder.ts";
 import type { Tensor } from "../../gpu/tensor.ts";
 import { sameShape, threadGrid, WORKGROUP } from "../grid.ts";
+import { searchThresholds } from "./search.ts";
 
 /** Ids and positions are stored as f32, which is exact for integers up to this. */
 const MOST_IDS = 2 ** 24;
@@ -57,6 +59,8 @@ interface SampleOptions extends SampleSettings {
   seen?: Tensor;
   /** also return the distribution, f32 `[rows, vocab]`, for checks */
   probabilities?: boolean;
+  /** who finds the thresholds of top-k, top-p and min-p (default: `AdapterProfile.sampleSearch` for large vocabularies, else "row") */
+  search?: AdapterProfile["sampleSearch"];
 }
 
 interface SampleResult {
@@ -83,7 +87,7 @@ export function seenWords(vocab: number): number {
  * A draw depends on the row's logits, seed and position, not on its index or the number of rows. Of equal logits at the
  * top-p threshold, the higher ids stay, as after a stable ascending sort. A row with a NaN returns some token of the
  * vocabulary and a NaN log-prob. Records one dispatch per shard and one or two more (repeated for each group of rows
- * whose scores exceed 64 MiB), and submits nothing.
+ * whose scores exceed 64 MiB), on a GPU nine or 17 more where thresholds must be found, and submits nothing.
  *
  * @param logits all shards of the vocabulary, in order
  * @throws {RecipeError} a setting outside its range
@@ -102,6 +106,7 @@ export function sample(record: Recorder, logits: readonly LogitsShard[], options
   if (penalty && !seen) throw new ShapeError("Cannot apply repetition_penalty: it needs the tokens seen so far");
   if (penalty) sameShape("sample", seen!, [rows, seenWords(vocab)]);
   const { tile, threads, workgroup } = layoutOf(vocab);
+  const search = options.search ?? (vocab > 4096 ? record.gpu.profile.sampleSearch : "row");
   const tilesOf = (shard: LogitsShard) => Math.ceil(shard.tensor.shape[1] / tile);
   const tiles = logits.reduce((sum, shard) => sum + tilesOf(shard), 0);
   if (tiles * tile > MOST_IDS) {
@@ -148,11 +153,15 @@ export function sample(record: Recorder, logits: readonly LogitsShard[], options
         }
         const kept = record.empty([count, 4], "f32", "sample.kept", "scratch");
         const { top_k, top_p, min_p } = options;
+        const processors = { topK: top_k > 0 && top_k < vocab, topP: top_p < 1, minP: min_p > 0 };
+        const limits = { topK: top_k, topP: top_p, logMinP: Math.log(min_p || 1) };
+        const searched = search === "tiles" && Object.values(processors).some(Boolean);
+        if (searched) searchThresholds(record, { scores, stats, kept }, { ...processors, params: limits, tile });
         record.dispatch(
           pickShader,
-          { topK: top_k > 0 && top_k < vocab, topP: top_p < 1, minP: min_p > 0, penalty, tile, workgroup },
+          { ...processors, searched, penalty, tile, workgroup },
           { scores, stats, seeds, positions, tokens, logp, kept, ...bits },
-          { ...params, topK: top_k, topP: top_p, tail: 1 - top_p, logMinP: Math.log(min_p || 1) },
+          { ...params, ...limits, tail: 1 - top_p },
           count,
         );
         if (!result.probabilities) return;

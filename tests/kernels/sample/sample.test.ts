@@ -23,10 +23,12 @@ describeCases(
 const device = useGpu();
 const OFF: SampleSettings = { temperature: 1, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
 
+const SEARCHES = ["row", "tiles"] as const;
+
 /** Draws a token for each row, with its own seed and position. */
 async function draw(
   logits: Float32Array,
-  settings: SampleSettings,
+  settings: SampleSettings & { search?: (typeof SEARCHES)[number] },
   seeds: readonly number[],
   positions: readonly number[],
   seen?: Uint32Array,
@@ -156,7 +158,7 @@ it("without subgroups, distributions and tokens are the same", async () => {
   const gpu = await requestGpu(adapter, { waiting, disable: f16 ? ["subgroups"] : ["subgroups", "f16"] });
   // one case for each way to search and to draw, because each variant without subgroups must be compiled
   const some = sampleCases.filter(({ name }) => /250\+1\+249|top_p 0\.432|greedy true, rep/.test(name));
-  expect(some.length).toBe(3);
+  expect(some.length).toBe(5); // thresholds in both forms
   for (const item of some) {
     const { worst, what } = await runCase(gpu, item);
     expect(worst <= item.tolerance, `${item.name}, ${what}: ${worst}`).toBe(true);
@@ -165,30 +167,33 @@ it("without subgroups, distributions and tokens are the same", async () => {
   gpu.destroy();
 });
 
-it("a draw depends only on logits, seed and position, not on the row index or the number of rows", async () => {
-  const rows = 16;
-  const row = Float32Array.from({ length: 5004 }, (_, i) => 5 * Math.sin(7 * i * i));
-  const all: SampleSettings = { temperature: 0.9, top_k: 400, top_p: 0.95, min_p: 0.001, repetition_penalty: 1.1 };
-  const seen = new Uint32Array(seenWords(row.length)).fill(0x1111);
-  const seeds = Array.from({ length: rows }, (_, r) => 31 * r + 1);
-  const positions = Array.from({ length: rows }, (_, r) => 5 * r);
-  const together = await draw(repeat(row, rows), all, seeds, positions, repeat(seen, rows));
-  expect(new Set(together.tokens).size).toBeGreaterThan(8);
-  const backwards = await draw(
-    repeat(row, rows),
-    all,
-    [...seeds].reverse(),
-    [...positions].reverse(),
-    repeat(seen, rows),
-  );
-  expect([...backwards.tokens].reverse()).toEqual([...together.tokens]);
-  expect([...backwards.logp].reverse()).toEqual([...together.logp]);
-  for (const r of [0, 7, 15]) {
-    const alone = await draw(row, all, [seeds[r]], [positions[r]], seen);
-    expect(alone.tokens[0]).toBe(together.tokens[r]);
-    expect(alone.logp[0]).toBe(together.logp[r]);
-  }
-});
+it.each(SEARCHES)(
+  "a draw depends only on logits, seed and position, not on the row index or the number of rows: by %s",
+  async (search) => {
+    const rows = 16;
+    const row = Float32Array.from({ length: 5004 }, (_, i) => 5 * Math.sin(7 * i * i));
+    const all = { temperature: 0.9, top_k: 400, top_p: 0.95, min_p: 0.001, repetition_penalty: 1.1, search };
+    const seen = new Uint32Array(seenWords(row.length)).fill(0x1111);
+    const seeds = Array.from({ length: rows }, (_, r) => 31 * r + 1);
+    const positions = Array.from({ length: rows }, (_, r) => 5 * r);
+    const together = await draw(repeat(row, rows), all, seeds, positions, repeat(seen, rows));
+    expect(new Set(together.tokens).size).toBeGreaterThan(8);
+    const backwards = await draw(
+      repeat(row, rows),
+      all,
+      [...seeds].reverse(),
+      [...positions].reverse(),
+      repeat(seen, rows),
+    );
+    expect([...backwards.tokens].reverse()).toEqual([...together.tokens]);
+    expect([...backwards.logp].reverse()).toEqual([...together.logp]);
+    for (const r of [0, 7, 15]) {
+      const alone = await draw(row, all, [seeds[r]], [positions[r]], seen);
+      expect(alone.tokens[0]).toBe(together.tokens[r]);
+      expect(alone.logp[0]).toBe(together.logp[r]);
+    }
+  },
+);
 
 it("rows whose scores exceed the scratch budget are sampled in parts, with the same draws", async () => {
   const [rows, vocab] = [2100, 8000]; // 2100 rows of 8192 scores: 66 MiB
@@ -211,7 +216,8 @@ it("a logit of −∞ is never drawn; a row with a NaN has a NaN log-prob and a 
   }
   logits[5 * vocab + 3] = Number.NaN;
   const seeds = Array.from({ length: rows }, (_, r) => r);
-  for (const part of [{}, { top_p: 0.9 }, { top_k: 60 }, { min_p: 0.1 }]) {
+  const parts = [{}, { top_p: 0.9 }, { top_k: 60 }, { min_p: 0.1 }];
+  for (const part of parts.flatMap((part) => SEARCHES.map((search) => ({ ...part, search })))) {
     const { tokens, logp } = await draw(logits, { ...OFF, ...part }, seeds, seeds);
     for (let r = 0; r < rows; r++) {
       expect(tokens[r]).toBeLessThan(vocab);
