@@ -8,6 +8,8 @@ interface PackRowsVariant {
   a: "f32" | "bf16";
   /** low-rank rows a2 follow those of a */
   low: boolean;
+  /** each `rank` columns of a2 take `place` columns, the last of them zeros */
+  spread: boolean;
   /** elements of a are first multiplied by their column's factor */
   factors: boolean;
   /** rows of both begin at multiples of 4 elements, and so do their ends */
@@ -33,13 +35,13 @@ fn scaleBits(peak: f32) -> i32 {
 //
 // Grid     one workgroup per row; rows beyond 65 535 continue along y
 // Shapes   a [filled, lda] f32 or bf16 from element aAt, its first k columns; rows from `filled` on are 0   a2 [rows, width]
-//          factors [k]   packed [rows, ld] f16, ld ≥ k + width, a multiple of 4
+//          factors [k]   packed [rows, ld] f16, ld ≥ k + width (spread: k + width / rank * place), a multiple of 4
 //          scales [rows]   row-major
 // Writes   packed and scales by assignment
 // Hazard   all buffers are distinct
 // Numbers  one rounding to f16: relative to a row's largest value 2^-11 of each value down to 2^-28. Nothing finite
 //          becomes infinite. A row with an infinite value or NaN has the scale 1 and keeps it; scales of zeros are 0.
-export const packRows = ({ a, low, factors, vector, subgroups, workgroup }: PackRowsVariant) => {
+export const packRows = ({ a, low, spread, factors, vector, subgroups, workgroup }: PackRowsVariant) => {
   const [fours, one] = factors
     ? [" * vec4f(factors[col], factors[col + 1u], factors[col + 2u], factors[col + 3u])", " * factors[col + e]"]
     : ["", ""];
@@ -50,7 +52,7 @@ enable subgroups;
 diagnostic(off, subgroup_uniformity);
 #endif
 
-struct Params { rows: u32, filled: u32, k: u32, lda: u32, aAt: u32, width: u32, ld: u32 }
+struct Params { rows: u32, filled: u32, k: u32, lda: u32, aAt: u32, width: u32, rank: u32, place: u32, ld: u32 }
 
 @group(0) @binding(0) var<storage, read> a: array<${storedType(a, vector)}>;
 #if ${low}
@@ -67,6 +69,17 @@ ${subgroups ? SUBGROUP_NUMBER : ""}
 ${loadFunctions("a", a, vector)}
 var<workgroup> partial: array<f32, ${workgroup}>;
 
+#if ${low}
+/** Column of a2 that lies in column \`col\` behind a; beyond a2's width where zeros lie. */
+fn lowColumn(col: u32) -> u32 {
+#if ${spread}
+  return select(params.width, col / params.place * params.rank + col % params.place, col % params.place < params.rank);
+#else
+  return col;
+#endif
+}
+#endif
+
 fn four(row: u32, col: u32) -> vec4f {
   if (row >= params.filled) { return vec4f(); }
   if (col + 4u <= params.k) {
@@ -77,8 +90,8 @@ fn four(row: u32, col: u32) -> vec4f {
 #if ${low}
   ${
     vector
-      ? "if (col >= params.k && col + 4u <= params.k + params.width) { value = a2[(row * params.width + col - params.k) / 4u]; }"
-      : "for (var e = 0u; e < 4u; e++) { if (col + e >= params.k && col + e < params.k + params.width) { value[e] = a2[row * params.width + col + e - params.k]; } }"
+      ? "if (col >= params.k) { let c = lowColumn(col - params.k); if (c + 4u <= params.width) { value = a2[(row * params.width + c) / 4u]; } }"
+      : "for (var e = 0u; e < 4u; e++) { if (col + e >= params.k) { let c = lowColumn(col + e - params.k); if (c < params.width) { value[e] = a2[row * params.width + c]; } } }"
   }
 #endif
   ${vector ? "" : `for (var e = 0u; e < 4u; e++) { if (col + e < params.k) { value[e] = aAt1(params.aAt + row * params.lda + col + e)${one}; } }`}
@@ -99,7 +112,7 @@ fn main(
   let row = group.y * grid.x + group.x;
   if (row >= params.rows) { return; }
   var most = vec4f();
-  for (var col = thread * 4u; col < params.k + params.width; col += ${workgroup * 4}u) { most = max(most, abs(four(row, col))); }
+  for (var col = thread * 4u; col < ${spread ? "params.ld" : "params.k + params.width"}; col += ${workgroup * 4}u) { most = max(most, abs(four(row, col))); }
   var peak = max(max(most.x, most.y), max(most.z, most.w));
 #if ${subgroups}
   peak = subgroupMax(peak);

@@ -112,17 +112,16 @@ function partOf(x: Float64Array, w: Float64Array, [m, n, k]: readonly number[], 
 const columnsOf = (values: Float64Array, m: number, width: number, first: number, count: number) =>
   Float64Array.from({ length: m * count }, (_, i) => values[Math.floor(i / count) * width + first + (i % count)]);
 
-const LOW = { r: 8, lda2: 24 };
-
-function inputs(check: CaseRun, m: number, k: number, n: number) {
+/** @param r of each of up to three low-rank parts */
+function inputs(check: CaseRun, m: number, k: number, n: number, r: number) {
   const x = check.input([m, k], "x");
   const w = check.input([n, k], "w", 1, "bf16");
   const bias = check.input([n], "bias");
-  const [a2, b2] = [check.input([m, LOW.lda2], "a2"), check.input([n, LOW.r], "b2")];
+  const [a2, b2] = [check.input([m, 3 * r], "a2"), check.input([n, r], "b2")];
   /** columns first … first + count, with low-rank product `part` */
   const sums = (part: number, first: number, count: number) => {
-    const low = columnsOf(a2.values, m, LOW.lda2, part * LOW.r, LOW.r);
-    const more = partOf(low, b2.values, [m, count, LOW.r], first);
+    const low = columnsOf(a2.values, m, 3 * r, part * r, r);
+    const more = partOf(low, b2.values, [m, count, r], first);
     return partOf(x.values, w.values, [m, count, k], first).map(
       (v, i) => v + more[i] + bias.values[first + (i % count)],
     );
@@ -135,23 +134,23 @@ function inputs(check: CaseRun, m: number, k: number, n: number) {
     lda: k,
     ldb: k,
     colStride: 1,
-    low: { a2: a2.tensor, b2: b2.tensor, lda2: LOW.lda2 },
+    low: { a2: a2.tensor, b2: b2.tensor, lda2: 3 * r },
     bias: bias.tensor,
   };
   return { product, sums };
 }
 
 /** gate and up in one product, silu(gate)·up stored. */
-function swiglu(form: FormCase, m: number, inner: number, k: number): KernelCase {
+function swiglu(form: FormCase, m: number, inner: number, k: number, r = 8): KernelCase {
   return {
     kernel: "matmulForm",
-    name: `${form.name}, swiglu [${m},${inner},${k}]`,
+    name: `${form.name}, swiglu [${m},${inner},${k}]${r === 8 ? "" : `, rank ${r}`}`,
     tolerance: 2 * form.tolerance,
     needs: form.needs,
     run(check) {
-      const { product, sums } = inputs(check, m, k, 2 * inner);
+      const { product, sums } = inputs(check, m, k, 2 * inner, r);
       const c = check.record.empty([m, inner], "f32", "c");
-      const low = range2((h) => ({ r: LOW.r, a2At: h * LOW.r, b2At: h * inner * LOW.r }));
+      const low = range2((h) => ({ r, a2At: h * r, b2At: h * inner * r }));
       const parts = [{ m, n: 2 * inner, k }];
       recordProduct(check.record, {
         ...product,
@@ -174,15 +173,15 @@ function swiglu(form: FormCase, m: number, inner: number, k: number): KernelCase
 const range2 = <T>(of: (h: number) => T): readonly [T, T] => [of(0), of(1)];
 
 /** query, key and value heads in one product, the first two rotated. */
-function rotary(form: FormCase, m: number, headDim: number, k: number): KernelCase {
+function rotary(form: FormCase, m: number, headDim: number, k: number, r = 8): KernelCase {
   return {
     kernel: "matmulForm",
-    name: `${form.name}, rotary [${m},${4 * headDim},${k}]`,
+    name: `${form.name}, rotary [${m},${4 * headDim},${k}]${r === 8 ? "" : `, rank ${r}`}`,
     tolerance: 2 * form.tolerance,
     needs: form.needs,
     run(check) {
       const [n, half] = [4 * headDim, headDim / 2];
-      const { product, sums } = inputs(check, m, k, n);
+      const { product, sums } = inputs(check, m, k, n, r);
       const c = check.record.empty([m, n], "f32", "c");
       const places = Array.from({ length: m }, (_, i) => (3 * i) % 7);
       const table = check.input([7, headDim], "table");
@@ -192,8 +191,8 @@ function rotary(form: FormCase, m: number, headDim: number, k: number): KernelCa
         { first: 3 * headDim, count: headDim },
       ];
       const parts = of.map(({ first, count }, i) => {
-        const at = { bAt: first * k, cAt: first, a2At: i * LOW.r, b2At: first * LOW.r, biasAt: first };
-        return { m, n: count, k, r: LOW.r, ...at };
+        const at = { bAt: first * k, cAt: first, a2At: i * r, b2At: first * r, biasAt: first };
+        return { m, n: count, k, r, ...at };
       });
       const positions = check.integers(places, "positions");
       recordProduct(check.record, {
@@ -290,4 +289,9 @@ export const matmulFormCases: KernelCase[] = [
   plain(MATRICES[2], "nn", [65, 40, 64, 40], "bf16"),
   swiglu(MATRICES[0], 66, 37, 32),
   rotary(MATRICES[1], 66, 8, 64),
+  // ranks that are no multiples of 8, alone and side by side
+  plain(MATRICES[1], "nt", [66, 68, 64, 4], "bf16"),
+  plain(MATRICES[1], "nn", [66, 40, 64, 13], "f32"),
+  swiglu(MATRICES[1], 66, 37, 32, 12),
+  rotary(MATRICES[1], 66, 8, 64, 5),
 ];

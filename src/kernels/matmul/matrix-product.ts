@@ -17,6 +17,19 @@ import { FEW_ROWS, tileGrid } from "./tile-shapes.ts";
 const lowsOf = ({ epilogue, parts }: Product): readonly Partial<Low>[] =>
   epilogue?.kind === "swiglu" ? epilogue.low : parts;
 
+/** Columns that a low-rank part of `r` columns takes behind packed rows: those begin at multiples of 8 elements. */
+const placeOf = (r: number) => 8 * Math.ceil(r / 8);
+
+/** The rank of all low-rank parts, where they lie side by side, so that each can be moved to a multiple of 8 elements; else 0. */
+function rankOf(low: Product["low"], lows: readonly Partial<Low>[]): number {
+  const rank = Math.max(0, ...lows.map(({ r = 0 }) => r));
+  const fits = lows.every(({ r = 0, a2At = 0 }) => r === 0 || (r === rank && a2At % rank === 0));
+  return low && rank > 0 && fits && low.lda2 % rank === 0 ? rank : 0;
+}
+
+/** Whether packed rows can have low-rank rows as they lie. */
+const lieWhole = (lows: readonly Partial<Low>[]) => lows.every(({ r = 0, a2At = 0 }) => r % 8 === 0 && a2At % 8 === 0);
+
 /**
  * Whether matrix units can compute a product: its sums have whole slabs, rows begin where wide loads can, a is not
  * transposed, and nothing is masked.
@@ -39,7 +52,7 @@ export function fitsMatrices(product: Product, type: "f16" | "f32"): boolean {
     parts.every((part) => part.k === k && part.m === m && (part.aAt ?? 0) === aAt) &&
     k % STAGE === 0 &&
     parts.every(({ bAt = 0, n }) => bAt % unit === 0 && (transB || n % 4 === 0)) &&
-    lows.every(({ r = 0, a2At = 0 }) => r % 8 === 0 && a2At % 8 === 0)
+    (lieWhole(lows) || (type === "f16" && rankOf(low, lows) > 0))
   );
 }
 
@@ -57,12 +70,16 @@ export function recordMatrices(
   const { a, b, c, transB, lda, parts, low, bias, epilogue } = product;
   const { matrix } = tile as MatrixTile;
   const [{ m, k, aAt = 0 }] = parts;
-  const lows = lowsOf(product);
   const half = matrix.type === "f16";
+  const own = lowsOf(product);
+  const rank = rankOf(low, own);
+  const spread = low && !lieWhole(own);
+  const lows = spread ? own.map((each) => ({ ...each, a2At: ((each.a2At ?? 0) / rank) * placeOf(rank) })) : own;
   // a low-rank part is read in whole slabs too, past its end: zeros of b make nothing of what lies there
   const ends = low ? lows.map(({ r = 0, a2At = 0 }) => a2At + STAGE * Math.ceil(r / STAGE)) : [0];
-  const ld = k + Math.max(low?.lda2 ?? 0, ...ends);
-  const size = { rows: m, k, lda, aAt, ld: 8 * Math.ceil(ld / 8) };
+  const width = spread ? (low.lda2 / rank) * placeOf(rank) : (low?.lda2 ?? 0);
+  const ld = k + Math.max(width, ...ends);
+  const size = { rows: m, k, lda, aAt, ld: 8 * Math.ceil(ld / 8), ...(spread && { rank, place: placeOf(rank) }) };
   const rows = given ?? (half ? packRows(record, a, low?.a2 ?? null, size) : null);
   const all = (n: number | undefined, multiple: number) => (n ?? 0) % multiple === 0;
   const variant = {
@@ -81,7 +98,7 @@ export function recordMatrices(
     vecExtra:
       Boolean(low) &&
       (rows !== null || all(low!.lda2, 4)) &&
-      lows.every(({ b2At }) => all(b2At, 4)) &&
+      lows.every(({ b2At, r }) => all(b2At, 4) && (!transB || all(r, 4))) &&
       (transB || parts.every(({ n }) => all(n, 4))),
     tail: false,
     bias: bias ? stored(bias) : ("none" as const),

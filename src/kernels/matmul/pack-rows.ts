@@ -17,13 +17,26 @@ export interface PackedRows {
   scales: Tensor;
 }
 
+interface PackOptions {
+  rows: number;
+  k: number;
+  lda: number;
+  aAt: number;
+  ld: number;
+  filled?: number;
+  factors?: Tensor | null;
+  rank?: number;
+  place?: number;
+}
+
 /**
  * Rounds rows to f16, each scaled by a power of two so that nothing leaves f16's range: a row's largest value is then
  * between 2^14 and 2^15. Records one dispatch.
  *
  * @param a f32 or bf16; row r begins at element `aAt + r · lda`
  * @param a2 `[rows, width]` f32, appended to the rows, or null
- * @param ld elements of a packed row: at least k + width, a multiple of 8
+ * @param rank columns of a2 that take `place` columns of a packed row, with zeros behind them. Default: all, with none
+ * @param ld elements of a packed row: at least k + width with those zeros, a multiple of 8
  * @param filled rows that a has; the rest are zeros. Default: all
  * @param factors `[k]` f32, by which a's columns are multiplied first, or null
  * @see shaders/matmul/pack-rows.wgsl.ts, packRowsReference
@@ -32,31 +45,25 @@ export function packRows(
   record: Recorder,
   a: Tensor,
   a2: Tensor | null,
-  {
-    rows,
-    k,
-    lda,
-    aAt,
-    ld,
-    filled = rows,
-    factors = null,
-  }: { rows: number; k: number; lda: number; aAt: number; ld: number; filled?: number; factors?: Tensor | null },
+  { rows, k, lda, aAt, ld, filled = rows, factors = null, rank = 1, place = rank }: PackOptions,
 ): PackedRows {
   const width = a2 ? a2.shape[1] : 0;
+  const spread = a2 !== null && place !== rank;
   const packed = record.empty([rows, ld], "f16", `${a.label}.f16`, "scratch");
   const scales = record.empty([rows], "f32", `${a.label}.scales`, "scratch");
-  const vector = [k, lda, aAt, width].every((n) => n % 4 === 0);
+  const vector = [k, lda, aAt, width, ...(spread ? [rank, place] : [])].every((n) => n % 4 === 0);
   record.dispatch(
     shader,
     {
       a: a.dtype === "bf16" ? "bf16" : "f32",
       low: a2 !== null,
+      spread,
       factors: factors !== null,
       vector,
       workgroup: workgroupOf(ld),
     },
     { a, packed, scales, ...(a2 && { a2 }), ...(factors && { factors }) },
-    { rows, filled, k, lda, aAt, width, ld },
+    { rows, filled, k, lda, aAt, width, rank, place, ld },
     rows,
     rows * (k + width),
   );
