@@ -42,22 +42,27 @@ function directSteps(v: MatmulVariant, o: Operands, steps: number): string {
   const { rows } = v.tile;
   const width = v.transB && steps > 1 ? 4 : 1; // steps per load of b
   const chained = v.transB ? width : together(v, steps);
+  const all = columns(v, o);
+  const { colsAtOnce = all.length } = v.tile;
+  const groups = range(Math.ceil(all.length / colsAtOnce)).map((g) => all.slice(g * colsAtOnce, (g + 1) * colsAtOnce));
   for (const first of range(steps / chained).map((c) => c * chained)) {
-    const entries = columns(v, o);
-    for (const t of range(chained / width).map((c) => first + c * width))
-      for (const j of entries) lines.push(`let w${t}_${j} = ${load(j, t)};`);
-    // row by row, so that few of the lanes' values are live at once
-    for (const i of range(rows)) {
-      const values = range(chained).map((t) => left(i, first + t));
-      for (const j of entries) {
-        const own = v.fours && v.transB && chained > 1;
-        let sum = own ? "" : `acc${i}_${j}`;
-        for (const t of range(chained)) {
-          const x = v.transB ? values[t] : `vec4f(${values[t]})`;
-          const w = `w${first + t - (t % width)}_${j}${width > 1 ? `[${t}]` : ""}`;
-          sum = sum ? `fma(${x}, ${w}, ${sum})` : `${x} * ${w}`;
+    const values: string[][] = [];
+    for (const entries of groups) {
+      for (const t of range(chained / width).map((c) => first + c * width))
+        for (const j of entries) lines.push(`let w${t}_${j} = ${load(j, t)};`);
+      // row by row, so that few of the lanes' values are live at once
+      for (const i of range(rows)) {
+        values[i] ??= range(chained).map((t) => left(i, first + t));
+        for (const j of entries) {
+          const own = v.fours && v.transB && chained > 1;
+          let sum = own ? "" : `acc${i}_${j}`;
+          for (const t of range(chained)) {
+            const x = v.transB ? values[i][t] : `vec4f(${values[i][t]})`;
+            const w = `w${first + t - (t % width)}_${j}${width > 1 ? `[${t}]` : ""}`;
+            sum = sum ? `fma(${x}, ${w}, ${sum})` : `${x} * ${w}`;
+          }
+          lines.push(`acc${i}_${j} ${own ? "+=" : "="} ${sum};`);
         }
-        lines.push(`acc${i}_${j} ${own ? "+=" : "="} ${sum};`);
       }
     }
   }

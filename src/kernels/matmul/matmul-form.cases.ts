@@ -7,8 +7,9 @@ import { matrixTiles, STAGE } from "./gpu-tiles.ts";
 import { matmul, matmulReference } from "./matmul.ts";
 import { recordProduct } from "./product.ts";
 import { recordSplit } from "./split-sums.ts";
+import { direct } from "./tile-shapes.ts";
 
-// The GPU forms of matmul, on any adapter.
+// The forms of matmul that an adapter may not choose for the shapes of other cases, on any adapter.
 
 export interface FormCase {
   name: string;
@@ -37,6 +38,16 @@ export const rowsForm = (rows: number, cols: number, subgroup: boolean): FormCas
 const stagedTile = ({ profile }: Gpu, rows: number, cols: number): MatmulTile => {
   const size = profile.kind === "cpu" ? { lanes: 8, groups: 4, stage: 8 } : { lanes: 8, groups: 8, stage: 16 };
   return { rows, cols, ...size, broadcast: 0, steps: 4 };
+};
+
+/** Columns of a thread one half after the other: 16 × 8 of a subgroup that shares loads, else 4 × 8 of threads that load for themselves. */
+const halvesForm: FormCase = {
+  name: "columns by halves",
+  tile: ({ profile }) =>
+    profile.tiles === "broadcast"
+      ? { ...direct(16, 8, 8, 4, profile.subgroup!.size!, 2), colsAtOnce: 4 }
+      : { ...direct(4, 8, 8, 4, 0, 2), colsAtOnce: 4 },
+  tolerance: F32_TOLERANCE,
 };
 
 /** Both operands staged; products in f32, or in f16 with groups of four summed in f32. */
@@ -277,6 +288,8 @@ export const matmulFormCases: KernelCase[] = [
   plain(stagedForm(8, 4), "tn", [66, 40, 63], "f32"),
   plain(stagedForm(4, 8), "nt", [33, 68, 64, 3], "int8"),
   split([40, 66, 200], 64),
+  plain(halvesForm, "nt", [13, 70, 76, 4], "bf16"),
+  swiglu(halvesForm, 13, 37, 68),
   swiglu(stagedForm(4, 4), 33, 37, 24),
   rotary(stagedForm(4, 4), 33, 8, 36),
   plain(stagedForm(4, 4, "f16"), "nt", [40, 66, 524], "f32"),

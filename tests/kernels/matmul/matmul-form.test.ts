@@ -18,7 +18,7 @@ import { checkOwnChoice, firstRow } from "./few-rows.ts";
 // A kernel of these takes Mesa's renderer 3 to 15 s to compile, and the others have each of its parts. `npm run check:slow`
 // and the doctor run all.
 const SLOW =
-  /^((8×8 staged, (nn|nt .* r)|8×4 staged, tn|4×4 staged, (swiglu|rotary)|4×8 staged, nt|matrices f32 8×8×8, (swiglu|nn .* r)) |matrices f16 8×16×16, nn .* f32)/;
+  /^((8×8 staged, (nn|nt .* r)|8×4 staged, tn|4×4 staged, (swiglu|rotary)|4×8 staged, nt|matrices f32 8×8×8, (swiglu|nn .* r)|columns by halves, nt) |matrices f16 8×16×16, nn .* f32)/;
 describeCases(
   "matmul forms",
   matmulFormCases.filter(({ name }) => !SLOW.test(name)),
