@@ -119,23 +119,34 @@ fn main(@builtin(workgroup_id) group: vec3u, @builtin(local_invocation_index) th
 `;
 };
 
+/** Elements of o that a workgroup of decode_combine with groups takes. */
+export const COMBINED = 32;
+
 /** Compile-time parameters of a variant. */
 interface DecodeCombineVariant {
   headDim: number;
+  /** threads; with groups, `COMBINED` for each */
   workgroup: number;
+  /** groups of threads that share out a head's splits; 1: every thread reads all of them */
+  groups: number;
 }
 
 // decode_combine: o = the splits' sums, rescaled to one maximum and divided by the total denominator
 //
-// Grid     one thread per element of o; a number of workgroups, folded over y
+// Grid     one thread per element of o; a number of workgroups, folded over y. With groups: x: heads, y: pieces of headDim, z: rows
 // Shapes   partials [rows, splits, heads, headDim + 2]   o [rows, heads * headDim]
 // Writes   o by assignment
-export const decodeCombine = ({ headDim, workgroup }: DecodeCombineVariant) => wgsl`
+// Numbers  a group takes every groups-th split, so that empty splits at the end change no bit
+export const decodeCombine = ({ headDim, workgroup, groups }: DecodeCombineVariant) => wgsl`
 struct Params { count: u32, splits: u32, heads: u32 }
 
 @group(0) @binding(0) var<storage, read> partials: array<f32>;
 @group(0) @binding(1) var<storage, read_write> o: array<f32>;
 @group(0) @binding(2) var<uniform> params: Params;
+#if ${groups > 1}
+var<workgroup> highest: array<f32, ${groups}>;
+var<workgroup> sums: array<vec2f, ${workgroup}>;
+#endif
 
 @compute @workgroup_size(${workgroup})
 fn main(
@@ -143,18 +154,33 @@ fn main(
   @builtin(num_workgroups) grid: vec3u,
   @builtin(local_invocation_index) thread: u32,
 ) {
+#if ${groups > 1}
+  let column = group.y * ${COMBINED}u + thread % ${COMBINED}u;
+  let d = min(column, ${headDim - 1}u); // past the end, a thread repeats the last element and stores nothing
+  let head = group.x;
+  let row = group.z;
+  let i = (row * params.heads + head) * ${headDim}u + d;
+  let first = thread / ${COMBINED}u;
+#else
   let i = (group.y * grid.x + group.x) * ${workgroup}u + thread;
   if (i >= params.count) { return; }
   let d = i % ${headDim}u;
   let head = (i / ${headDim}u) % params.heads;
   let row = i / ${headDim}u / params.heads;
+  let first = 0u;
+#endif
   var m = -3.0e38;
-  for (var s = 0u; s < params.splits; s++) {
+  for (var s = first; s < params.splits; s += ${groups}u) {
     m = max(m, partials[((row * params.splits + s) * params.heads + head) * ${headDim + 2}u + ${headDim}u]);
   }
+#if ${groups > 1}
+  if (thread % ${COMBINED}u == 0u) { highest[first] = m; }
+  workgroupBarrier();
+  for (var g = 0u; g < ${groups}u; g++) { m = max(m, highest[g]); }
+#endif
   var sum = 0.0;
   var l = 0.0;
-  for (var s = 0u; s < params.splits; s++) {
+  for (var s = first; s < params.splits; s += ${groups}u) {
     let at = ((row * params.splits + s) * params.heads + head) * ${headDim + 2}u;
     let high = partials[at + ${headDim}u];
     // exactly 1 for a row with one split: its result then equals that of a pass without splits
@@ -162,6 +188,15 @@ fn main(
     sum += share * partials[at + d];
     l += share * partials[at + ${headDim + 1}u];
   }
+#if ${groups > 1}
+  sums[thread] = vec2f(sum, l);
+  workgroupBarrier();
+  if (first > 0u || column >= ${headDim}u) { return; }
+  for (var g = 1u; g < ${groups}u; g++) {
+    sum += sums[g * ${COMBINED}u + thread].x;
+    l += sums[g * ${COMBINED}u + thread].y;
+  }
+#endif
   o[i] = sum / l;
 }
 `;

@@ -1,4 +1,8 @@
-import { decodeAttention as attentionShader, decodeCombine } from "../../../shaders/attention/decode-attention.wgsl.ts";
+import {
+  decodeAttention as attentionShader,
+  COMBINED,
+  decodeCombine,
+} from "../../../shaders/attention/decode-attention.wgsl.ts";
 import { decodeAttentionLanes as lanesShader } from "../../../shaders/attention/decode-attention-lanes.wgsl.ts";
 import { decodeState as stateShader } from "../../../shaders/attention/decode-state.wgsl.ts";
 import { kvWrite as writeShader } from "../../../shaders/attention/kv-cache.wgsl.ts";
@@ -21,6 +25,9 @@ const SPLIT = 64;
 const SCORES = 3072;
 /** Threads of an attention workgroup. */
 const THREADS = 64;
+
+/** Groups of threads that share out a head's splits when those are combined, where threads run in parallel. */
+const GROUPS = 8;
 
 /** How a cache is stored. @throws {ShapeError} bf16 heads that are not whole words of four */
 function storedCache({ keys, values }: LayerCache, head_dim: number): "f32" | "bf16" {
@@ -118,12 +125,13 @@ export function decodeAttention(
   } else record.dispatch(attentionShader, { ...sizes, workgroup: THREADS }, tensors, params, grid, work);
   if (!partials) return o;
   const count = rows * h * d;
+  const groups = form === "threads" ? GROUPS : 1;
   record.dispatch(
     decodeCombine,
-    { headDim: d, workgroup: WORKGROUP },
+    { headDim: d, workgroup: groups > 1 ? groups * COMBINED : WORKGROUP, groups },
     { partials, o },
     { count, splits, heads: h },
-    threadGrid(count),
+    groups > 1 ? [h, Math.ceil(d / COMBINED), rows] : threadGrid(count),
   );
   record.release(partials);
   return o;
