@@ -107,6 +107,7 @@ function recordWhole(record: Recorder, given: Product): void {
   const forced = given.tile && !("kind" in given.tile) ? given.tile : null;
   const units = forced ? forced.matrix : anyMatrices(record.gpu) ? record.gpu.features.matrix : null;
   const matrices = Boolean(units) && fitsMatrices(product, units!.type);
+  const small = isSmall(parts, transA, m);
   const chosen =
     forced ??
     matmulTile(record.gpu, {
@@ -115,7 +116,7 @@ function recordWhole(record: Recorder, given: Product): void {
       b: storedMatrix(b),
       m,
       n: parts.reduce((sum, { n }) => sum + n, 0),
-      small: isSmall(parts, transA, m),
+      small,
       aligned: lda % 4 === 0 && ldb % 4 === 0,
       paired,
       texture: inTexture(b),
@@ -149,8 +150,9 @@ function recordWhole(record: Recorder, given: Product): void {
       ranks.every((r) => r % 4 === 0) &&
       lows.every(({ a2At = 0, b2At = 0 }) => a2At % 4 === 0 && b2At % 4 === 0) &&
       (transB || all("n", 4)),
-    // sums over tokens, whose number changes from batch to batch: one kernel for all of them, where compiling takes seconds
-    tail: (cpu && transA) || hasTail(tile, parts, ranks),
+    // sums over a tiny model's tokens, whose number changes from batch to batch: one kernel for all of them, where compiling takes
+    // longer than they do. Larger ones take 1.25 times as long with a tail.
+    tail: (cpu && transA && small) || hasTail(tile, parts, ranks),
     bias: bias ? stored(bias) : ("none" as const),
     accumulate: product.accumulate ?? false,
     dropout: dropout?.on ?? ("none" as const),
