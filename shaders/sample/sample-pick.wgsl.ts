@@ -40,7 +40,7 @@ interface SamplePickVariant {
 // Shapes   scores [rows, tiles * tile]   stats [rows, tiles, 8]   kept [rows, 4]: t, first place of those equal to t, top
 //          score, mass   seeds, positions, tokens, logp [all rows]   seen [all rows, words] bits
 // Writes   tokens, logp and kept by assignment
-// Tried    128 and 256 threads per row: slower on CPU adapters, where barriers cost time per thread
+// Tried    32 threads and more per row: slower on CPU adapters, where barriers cost time per thread
 export const samplePick = (variant: SamplePickVariant) => {
   const { topK, topP, searched, penalty, tile, subgroups, workgroup } = variant;
   const { lanes } = lanesOf(variant);

@@ -12,13 +12,7 @@ import { contextBits, type SamplingCase, samplingParity } from "../../parity/par
 import { GOLDEN } from "../../shared.ts";
 import { describeCases, useGpu } from "../harness.ts";
 
-// A setting's kernel with the threads of a thousand columns takes Mesa's renderer 1 to 3 s to compile: here one setting has
-// them, and sample.slow.ts and the doctor run all.
-const SLOW = /^\[\d,(1003|500\+1\+502|500\+503|501\+502)\]/;
-describeCases(
-  "sample",
-  sampleCases.filter(({ name }) => !SLOW.test(name) || /repetition_penalty.*top_k/.test(name)),
-);
+describeCases("sample", sampleCases);
 
 const device = useGpu();
 const OFF: SampleSettings = { temperature: 1, top_k: 0, top_p: 1, min_p: 0, repetition_penalty: 1 };
