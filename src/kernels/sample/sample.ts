@@ -90,7 +90,7 @@ export function seenWords(vocab: number): number {
  * A draw depends on the row's logits, seed and position, not on its index or the number of rows. Of equal logits at the
  * top-p threshold, the higher ids stay, as after a stable ascending sort. A row with a NaN returns some token of the
  * vocabulary and a NaN log-prob. Records one dispatch per shard and one or two more (repeated for each group of rows
- * whose scores exceed 64 MiB), on a GPU nine or 17 more where thresholds must be found, and submits nothing.
+ * whose scores exceed 64 MiB), on a GPU one to 17 more where thresholds must be found, and submits nothing.
  *
  * @param logits all shards of the vocabulary, in order
  * @throws {RecipeError} a setting outside its range
