@@ -36,6 +36,9 @@ function turn(product: Product): Product {
   };
 }
 
+/** Whether a product can be computed transposed: b is f32 in a buffer, and nothing else is done to its sums. */
+const turns = ({ b, low, bias, epilogue }: Product) => b.dtype === "f32" && !inTexture(b) && !low && !bias && !epilogue;
+
 /**
  * A product on matrix units whose low-rank part is masked: that part alone by f32, then the rest, added to it. Null for
  * any other product.
@@ -67,16 +70,7 @@ function recordWhole(record: Recorder, given: Product): void {
     for (const one of apartAlone) recordProduct(record, one);
     return;
   }
-  const product =
-    narrow &&
-    !apartAlone &&
-    given.b.dtype === "f32" &&
-    !inTexture(given.b) &&
-    !given.low &&
-    !given.bias &&
-    !given.epilogue
-      ? turn(given)
-      : given;
+  const product = narrow && !apartAlone && turns(given) ? turn(given) : given;
   const pieces = inPieces(record.gpu, product);
   if (pieces) {
     for (const piece of pieces) recordProduct(record, piece);
@@ -150,8 +144,8 @@ function recordWhole(record: Recorder, given: Product): void {
       ranks.every((r) => r % 4 === 0) &&
       lows.every(({ a2At = 0, b2At = 0 }) => a2At % 4 === 0 && b2At % 4 === 0) &&
       (transB || all("n", 4)),
-    // sums over a tiny model's tokens, whose number changes from batch to batch: one kernel for all of them, where compiling takes
-    // longer than they do. Larger ones take 1.25 times as long with a tail.
+    // sums over tokens, whose number changes: a tiny model has one kernel for all, where compiling takes longer than they do.
+    // Larger ones take 1.25 times as long with a tail.
     tail: (cpu && transA && small) || hasTail(tile, parts, ranks),
     bias: bias ? stored(bias) : ("none" as const),
     accumulate: product.accumulate ?? false,
