@@ -89,3 +89,7 @@ export const subgroupHeader = (subgroups: Subgroups) =>
   subgroups ? `enable subgroups;\ndiagnostic(off, subgroup_uniformity);\n${SUBGROUP_NUMBER}` : "";
 export const subgroupInputs = (subgroups: Subgroups) =>
   subgroups ? `@builtin(subgroup_invocation_id) lane: u32,\n  ${subgroupSize(subgroups)}` : "";
+
+/** Parameters and arguments that pass a subgroup's values on to a function. */
+export const subgroupArguments = (subgroups: Subgroups) =>
+  subgroups ? { inputs: ", lane: u32, lanes: u32", lanes: ", lane, lanes" } : { inputs: "", lanes: "" };

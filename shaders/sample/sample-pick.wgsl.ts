@@ -7,6 +7,7 @@ import {
   logFunction,
   NOTHING,
   penaltyFunctions,
+  subgroupArguments,
   subgroupHeader,
   subgroupInputs,
 } from "../lib/sample.ts";
@@ -43,7 +44,7 @@ interface SamplePickVariant {
 // Tried    32 threads and more per row: slower on CPU adapters, where barriers cost time per thread
 export const samplePick = (variant: SamplePickVariant) => {
   const { topK, topP, searched, penalty, tile, subgroups, workgroup } = variant;
-  const { lanes } = lanesOf(variant);
+  const { lanes } = subgroupArguments(variant.subgroups);
   return wgsl`
 ${subgroupHeader(subgroups)}
 struct Params {
@@ -123,11 +124,6 @@ fn main(
 }
 `;
 };
-
-/** Parameters and arguments that pass subgroup values to functions. */
-function lanesOf({ subgroups }: SamplePickVariant): { inputs: string; lanes: string } {
-  return subgroups ? { inputs: ", lane: u32, lanes: u32", lanes: ", lane, lanes" } : { inputs: "", lanes: "" };
-}
 
 /** `locate`, which sums a rule's kept scores in vocabulary order. */
 function drawFunctions({ topK, topP, minP, searched, tile, workgroup }: SamplePickVariant): string {
@@ -230,7 +226,7 @@ fn locate(begin: u32, tile: u32, rule: Rule, ties: bool, amount: f32, thread: u3
 /** `search`, which finds the t of top-k and top-p. */
 function searchFunctions(variant: SamplePickVariant): string {
   const { topK, topP, tile, subgroups, workgroup } = variant;
-  const { inputs, lanes } = lanesOf(variant);
+  const { inputs, lanes } = subgroupArguments(variant.subgroups);
   return wgsl`${keyFunctions}
 
 ${fold("tally", "add", ["vec4f", "vec4f"], subgroups, workgroup)}
@@ -315,7 +311,7 @@ const SEARCHED_RULE = wgsl`if (thread == 0u) { picked = kept[local]; }
 /** The rule of this row: the threshold of kept scores, and how many scores equal to t are `wanted`. */
 function ruleLines(variant: SamplePickVariant): string {
   const { topK, topP, minP, workgroup } = variant;
-  const { lanes } = lanesOf(variant);
+  const { lanes } = subgroupArguments(variant.subgroups);
   return wgsl`var rule = Rule(${NOTHING}, 0u, top);
 #if ${topK || topP}
   var low = ${NOTHING};

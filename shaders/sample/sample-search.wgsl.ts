@@ -1,6 +1,6 @@
 import { wgsl } from "wgsl-preprocessor/wgsl-preprocessor.js";
 import { type Subgroups, subgroupBegins } from "../lib/reduce.ts";
-import { fold, keyFunctions, NOTHING, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
+import { fold, keyFunctions, NOTHING, subgroupArguments, subgroupHeader, subgroupInputs } from "../lib/sample.ts";
 
 /** Bounds that a round compares every score with. */
 export const BOUNDS = 32;
@@ -25,10 +25,12 @@ interface SampleMassesVariant extends SampleSearchVariant {
 }
 
 /**
- * What both kernels declare: a row's state, the bounds that follow from it, and \`advanced\`, which takes a round's sums
+ * What both kernels declare: a row's state, the bounds that follow from it, and `advanced`, which takes a round's sums
  * over all splits and narrows the state to the neighbouring bounds between which the goal lies.
  */
-const searchFunctions = ({ subgroups, workgroup }: SampleSearchVariant) => wgsl`
+const searchFunctions = ({ subgroups, workgroup }: SampleSearchVariant) => {
+  const { inputs, lanes } = subgroupArguments(subgroups);
+  return wgsl`
 ${subgroupHeader(subgroups)}
 struct Params {
   tiles: u32, splits: u32, each: u32, round: u32, begins: u32, byMass: u32, topK: f32, topP: f32, logMinP: f32
@@ -86,12 +88,13 @@ fn advanced(row: u32, before: Search, top: f32, thread: u32) -> Search {
 }
 
 /** The row's highest score. */
-fn topOf(row: u32, thread: u32${subgroups ? ", lane: u32, lanes: u32" : ""}) -> f32 {
+fn topOf(row: u32, thread: u32${inputs}) -> f32 {
   var high = ${NOTHING};
   for (var t = thread; t < params.tiles; t += ${workgroup}u) { high = max(high, stats[2u * (row * params.tiles + t)].x); }
-  return highest(high, thread${subgroups ? ", lane, lanes" : ""});
+  return highest(high, thread${lanes});
 }
 `;
+};
 
 // sample_search: a round of the search for the threshold of top-k or top-p, with many workgroups a row
 //
@@ -99,13 +102,13 @@ fn topOf(row: u32, thread: u32${subgroups ? ", lane: u32, lanes: u32" : ""}) -> 
 // sums that the round before left for all parts of the row, narrows the bounds as the others do, and sums up its own tiles:
 // the number or mass of scores from each of 32 new bounds upwards. A search that has ended passes its state on.
 //
-// Grid     splits of \`each\` tiles along x, rows along y
-// Shapes   scores [rows, tiles * tile]   stats [rows, tiles, 8]   states [rows, 2] of \`Search\`: the state of even and odd rounds
+// Grid     splits of `each` tiles along x, rows along y
+// Shapes   scores [rows, tiles * tile]   stats [rows, tiles, 8]   states [rows, 2] of `Search`: the state of even and odd rounds
 //          partials [2, rows, splits, 32], of even and odd rounds
 // Writes   its row's state of this round (the first workgroup) and its partials by assignment
 export const sampleSearch = (variant: SampleSearchVariant) => {
   const { tile, subgroups, workgroup } = variant;
-  const lanes = subgroups ? ", lane, lanes" : "";
+  const { lanes } = subgroupArguments(subgroups);
   const quads = Array.from({ length: BOUNDS / 4 }, (_, q) => q);
   return wgsl`
 ${searchFunctions(variant)}
@@ -177,7 +180,7 @@ fn main(
 //          (0: all), by assignment
 export const sampleMasses = (variant: SampleMassesVariant) => {
   const { searched, minP, tile, subgroups, workgroup } = variant;
-  const lanes = subgroups ? ", lane, lanes" : "";
+  const { lanes } = subgroupArguments(subgroups);
   return wgsl`
 ${searchFunctions(variant)}
 @group(0) @binding(0) var<storage, read> scores: array<vec4f>;
