@@ -1,4 +1,4 @@
-import { type AttentionVariant, lines, range, TILE_ROWS } from "./lib/tiles.ts";
+import { type AttentionVariant, lines, range } from "./lib/tiles.ts";
 
 // Attention in tiles, for CPU adapters without small subgroups: few barriers, little code. A workgroup has TX × 16 threads and 64
 // rows, four a thread, which it reads from memory; it walks over the rows of the other side, `span` at a time, which lie in
@@ -8,6 +8,8 @@ import { type AttentionVariant, lines, range, TILE_ROWS } from "./lib/tiles.ts";
 /** Compile-time parameters of a variant; a thread always has four rows. */
 type DirectVariant = Omit<AttentionVariant, "rows">;
 
+/** Rows of a workgroup's tile. */
+export const TILE_ROWS = 64;
 /** Groups of four rows. */
 const DOWN = TILE_ROWS / 4;
 

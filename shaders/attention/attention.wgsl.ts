@@ -2,7 +2,7 @@ import { type AttentionVariant, attentionPieces, lines, range } from "./lib/tile
 
 // attention: o = softmax(scale * q k^T + causal mask) v within each sequence; without `causal` a row sees its whole sequence
 //
-// Grid     x: tiles of 64 query rows from firstTile; y: query heads
+// Grid     x: tiles of query rows from firstTile; y: query heads
 // Shapes   qkv [tokens, (heads + 2 kvHeads) * headDim]: query heads, key heads, value heads   o [tokens, heads * headDim]
 //          spans [tokens, 2]: first token of the row's sequence, and one past its last   stats [tokens, heads, 2]: the
 //          log-sum-exp; the second is for the backward pass
@@ -69,7 +69,7 @@ ${p.main}
 
 // attention_backward_q: dq = scale * ds k, ds = p * (dp - delta), p = exp(scale * q k^T - lse), dp = do v^T, delta = do . o
 //
-// Grid     x: tiles of 64 query rows from firstTile; y: query heads
+// Grid     x: tiles of query rows from firstTile; y: query heads
 // Shapes   qkv, spans as above   o, dout [tokens, heads * headDim]   stats [tokens, heads, 2]: lse, delta
 //          parts [tokens, 3, heads, headDim]: dq, and a query head's parts of dk and dv (attention-gather.wgsl.ts)
 // Writes   the first of parts by assignment, and delta into stats, for attention_backward_kv
@@ -138,7 +138,7 @@ ${p.main}
 
 // attention_backward_kv: a query head's parts of dk = scale * ds^T q and dv = p^T do
 //
-// Grid     x: tiles of 64 keys from firstTile; y: query heads. Key-major: no atomics, deterministic sums
+// Grid     x: tiles of keys from firstTile; y: query heads. Key-major: no atomics, deterministic sums
 // Shapes   as above
 // Writes   the second and third of parts by assignment
 export const attentionBackwardKv = (v: AttentionVariant) => {

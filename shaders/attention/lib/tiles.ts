@@ -1,6 +1,6 @@
 // Code of tiled attention for GPUs: products of a tile of rows with rows of the other side, computed as in matmul.
 //
-// A workgroup has 64 own rows, `rows` per thread, and walks over the rows of the other side, `span` at once. Scores are
+// A workgroup has 64 own rows (32 of long heads), `rows` per thread, and walks over the rows of the other side, `span` at once. Scores are
 // sums over a head, computed four quads at a time through workgroup memory (`left`, `right`). The processed scores are
 // stored in `factors` and multiplied with rows of the other side, some at a time (in `right` again). A thread has
 // `rows` by span / across scores, and sums of its rows by every across-th vec4 of a head. All offsets in workgroup
@@ -30,13 +30,17 @@ export interface AttentionVariant {
 /** Rows of a buffer: its name, vec4s between rows, and WGSL of a head's offset. */
 type Rows = readonly [buffer: string, stride: number, at: string];
 
-/** Rows of a workgroup's tile. */
-export const TILE_ROWS = 64;
+/** Threads of a workgroup that has four rows a thread. */
+const THREADS = 256;
+
+/** Own rows of a workgroup: the fewer, the more threads share a row. */
+export const tileRows = ({ across }: Pick<AttentionVariant, "across">) => (4 * THREADS) / across;
+
 /** Quads of a head per step of the scores, and vec4s between their rows. */
 const CHUNK = 4;
 const PITCH = CHUNK + 1;
 /** Vec4s between rows of `factors`. */
-const FACTORS = TILE_ROWS / 4 + 1;
+const pitchOf = (v: Pick<AttentionVariant, "across">) => tileRows(v) / 4 + 1;
 
 export const range = (n: number) => Array.from({ length: n }, (_, i) => i);
 export const lines = (texts: string[]) => texts.join("\n    ");
@@ -60,8 +64,8 @@ export function attentionTurns(v: Sizes): { chunks: number; lots: number } {
 }
 
 /** Bytes of workgroup memory of a variant. */
-export function attentionBytes(v: Sizes): number {
-  return 16 * (PITCH * TILE_ROWS + rightOf(v) + FACTORS * v.span);
+export function attentionBytes(v: Sizes & Pick<AttentionVariant, "across">): number {
+  return 16 * (PITCH * tileRows(v) + rightOf(v) + pitchOf(v) * v.span);
 }
 
 /**
@@ -80,9 +84,11 @@ function shareOf({ headDim, span, across, rows }: AttentionVariant) {
   };
 }
 
+const threadsOf = (v: AttentionVariant) => v.across * (tileRows(v) / v.rows);
+
 /** Moves `count` vec4s with all threads in turns; `e` is WGSL of a vec4's index. */
-function each({ across, rows }: AttentionVariant, count: number, text: (i: number, e: string) => string): string {
-  const threads = across * (TILE_ROWS / rows);
+function each(v: AttentionVariant, count: number, text: (i: number, e: string) => string): string {
+  const threads = threadsOf(v);
   return lines(
     range(Math.ceil(count / threads)).map((i) => {
       const e = i === 0 ? "thread" : `(thread + ${i * threads}u)`;
@@ -105,8 +111,9 @@ function dots(
 ): string {
   const { scores, all, quads } = shareOf(v);
   const { rows, span, across } = v;
-  const threads = across * (TILE_ROWS / rows);
+  const threads = threadsOf(v);
   const count = span * CHUNK;
+  const ownCount = tileRows(v) * CHUNK;
   const place = (e: string) => `${e} / ${CHUNK}u * ${PITCH}u + (${e} & 3u)`;
   const quad = (of: Rows, at: string, e: string) => {
     const value = `${of[0]}[${at} + c * ${CHUNK}u]`;
@@ -131,11 +138,11 @@ function dots(
   return `
     ${lines(all.map(([n, h]) => `var ${sum}${n}_${h} = vec4f();`))}
     {
-    ${lines(range((TILE_ROWS * CHUNK) / threads).map((i) => begin("own", own, i, "min(tile + ROW, params.tokens - 1u)")))}
+    ${lines(range(Math.ceil(ownCount / threads)).map((i) => begin("own", own, i, "min(tile + ROW, params.tokens - 1u)")))}
     ${lines(range(Math.ceil(count / threads)).map((i) => begin("other", other, i, `min(${first} + ROW, ${end} - 1u)`)))}
     for (var c = 0u; c < params.chunks; c++) {
       workgroupBarrier();
-      ${each(v, TILE_ROWS * CHUNK, (i, e) => `left[${place(e)}] = ${quad(own, `own${i}`, e)};`)}
+      ${each(v, ownCount, (i, e) => `left[${place(e)}] = ${quad(own, `own${i}`, e)};`)}
       ${each(v, count, (i, e) => `right[${place(e)}] = ${quad(other, `other${i}`, e)};`)}
       workgroupBarrier();
       ${lines(range(CHUNK).map(step))}
@@ -152,12 +159,12 @@ function blend(
 ): string {
   const { fours, columns, quads } = shareOf(v);
   const { rows, span, across } = v;
-  const lot = lotOf(v);
+  const [lot, pitch] = [lotOf(v), pitchOf(v)];
   // if a head is not a whole number of columns, a thread past its end repeats the last column
   const column = (j: number) =>
     columns.length * across === quads ? "tx" : `min(tx, ${Math.max(0, quads - 1 - j * across)}u)`;
   const row = (n: number) => `{
-      ${lines(fours.map((h) => `let f${h} = factors[fAt + ${n * FACTORS + h}u];`))}
+      ${lines(fours.map((h) => `let f${h} = factors[fAt + ${n * pitch + h}u];`))}
       ${lines(
         columns.flatMap((j) => [
           `let w${j} = right[${column(j)} + ${n * quads + j * across}u];`,
@@ -173,7 +180,7 @@ function blend(
         return `right[${e}] = ${buffer}[${from} * ${stride}u + ${at} + ${e} % ${quads}u];`;
       })}
       workgroupBarrier();
-      let fAt = min(t, ${span / lot - 1}u) * ${lot * FACTORS}u + ty * ${rows / 4}u;
+      let fAt = min(t, ${span / lot - 1}u) * ${lot * pitch}u + ty * ${rows / 4}u;
       ${lines(range(lot).map(row))}
     }`;
 }
@@ -181,7 +188,7 @@ function blend(
 /** folds `{name}{h}` of all threads that share the rows into `{folded}{h}` */
 function fold(v: AttentionVariant, name: string, folded: string, operation: (a: string, b: string) => string): string {
   const { fours } = shareOf(v);
-  const at = (t: string, h: number) => `factors[${t} * ${FACTORS}u + ty * ${v.rows / 4}u + ${h}u]`;
+  const at = (t: string, h: number) => `factors[${t} * ${pitchOf(v)}u + ty * ${v.rows / 4}u + ${h}u]`;
   return `
     workgroupBarrier();
     ${lines(fours.map((h) => `${at("tx", h)} = ${name}${h};`))}
@@ -193,8 +200,8 @@ function fold(v: AttentionVariant, name: string, folded: string, operation: (a: 
     workgroupBarrier();`;
 }
 
-const MAIN = ({ across, rows }: AttentionVariant) => `
-@compute @workgroup_size(${across}, ${TILE_ROWS / rows})
+const MAIN = (v: AttentionVariant) => `
+@compute @workgroup_size(${v.across}, ${tileRows(v) / v.rows})
 fn main(
   @builtin(workgroup_id) group: vec3u,
   @builtin(local_invocation_id) local: vec3u,
@@ -203,11 +210,11 @@ fn main(
   let head = group.y;
   let tx = local.x;
   let ty = local.y;
-  let tile = (group.x + params.firstTile) * ${TILE_ROWS}u;
-  let tileEnd = min(tile + ${TILE_ROWS}u, params.tokens);
+  let tile = (group.x + params.firstTile) * ${tileRows(v)}u;
+  let tileEnd = min(tile + ${tileRows(v)}u, params.tokens);
   ${lines(
-    range(rows / 4).map((h) => {
-      const first = `vec4u(tile + ty * ${rows}u) + vec4u(${range(4).map((r) => `${4 * h + r}u`)})`;
+    range(v.rows / 4).map((h) => {
+      const first = `vec4u(tile + ty * ${v.rows}u) + vec4u(${range(4).map((r) => `${4 * h + r}u`)})`;
       return `let rows${h} = min(${first}, vec4u(params.tokens - 1u));`;
     }),
   )}`;
@@ -216,6 +223,7 @@ fn main(
 export function attentionPieces(v: AttentionVariant) {
   const { scores, fours, all, columns, quads } = shareOf(v);
   const { across, span, rows } = v;
+  const pitch = pitchOf(v);
   const there = (r: number) => `tile + ty * ${rows}u + ${r}u < params.tokens`;
   return {
     scores,
@@ -231,9 +239,9 @@ export function attentionPieces(v: AttentionVariant) {
     /** WGSL of one past the last key that a row of the tile sees */
     last: v.causal ? "tileEnd" : "spans[tileEnd - 1u].y",
     declare: `
-var<workgroup> left: array<vec4f, ${TILE_ROWS * PITCH}>;
+var<workgroup> left: array<vec4f, ${tileRows(v) * PITCH}>;
 var<workgroup> right: array<vec4f, ${rightOf(v)}>;
-var<workgroup> factors: array<vec4f, ${span * FACTORS}>; // for each row of the other side and four rows of this side`,
+var<workgroup> factors: array<vec4f, ${span * pitch}>; // for each row of the other side and four rows of this side`,
     main: MAIN(v),
     /** `{name}{h}` from the indices of each group of four rows of a thread */
     ofRows: (name: string, type: string, value: (row: string) => string) =>
@@ -246,7 +254,7 @@ var<workgroup> factors: array<vec4f, ${span * FACTORS}>; // for each row of the 
     put: (name: string) =>
       lines(
         all.map(([n, h]) => {
-          const at = `tx * ${FACTORS}u + ty * ${rows / 4}u + ${n * across * FACTORS + h}u`;
+          const at = `tx * ${pitch}u + ty * ${rows / 4}u + ${n * across * pitch + h}u`;
           return `factors[${at}] = ${name}${n}_${h};`;
         }),
       ),

@@ -359,7 +359,10 @@ export function stagedLow(v: MatmulVariant): string {
   }`;
 }
 
-/** Loop over the whole sum through workgroup memory, one slab of `stage` steps at a time. */
+/**
+ * Loop over the whole sum through workgroup memory, one slab of `stage` steps at a time. The last, partial slab comes first:
+ * after the loop, it would cost RDNA 2 two of its eight waves.
+ */
 export function stagedLoop(v: MatmulVariant): string {
   const { rows, stage } = v.tile;
   const { before, after } = sumsOf(v);
@@ -370,6 +373,7 @@ export function stagedLoop(v: MatmulVariant): string {
   let end = ${v.split ? "min(begin + params.splitSteps, k)" : "k"};
   let whole = begin + (end - begin) / ${stage}u * ${stage}u;
   ${before.join("\n  ")}
+  ${v.tail ? guardedLoop(v, { ...rest, transA: v.transA, from: "whole" }) : ""}
   {
   ${pieceLets(v)}
   if (whole > begin) {
@@ -385,7 +389,6 @@ export function stagedLoop(v: MatmulVariant): string {
     ${multiply(v, v.transA)}
   }
   }
-  ${v.tail ? guardedLoop(v, { ...rest, transA: v.transA, from: "whole" }) : ""}
   ${after.join("\n  ")}
   }`;
 }

@@ -2,8 +2,8 @@ import {
   attentionDirectBackwardKv as backwardKv,
   attentionDirectBackwardQ as backwardQ,
   attentionDirect as forward,
+  TILE_ROWS,
 } from "../../../shaders/attention/attention-direct.wgsl.ts";
-import { TILE_ROWS } from "../../../shaders/attention/lib/tiles.ts";
 import { ShapeError } from "../../errors.ts";
 import type { GpuContext } from "../../gpu/context.ts";
 import type { Recorder } from "../../gpu/recorder.ts";

@@ -4,7 +4,7 @@ import {
   attention as forward,
 } from "../../../shaders/attention/attention.wgsl.ts";
 import { attentionGather as gather } from "../../../shaders/attention/attention-gather.wgsl.ts";
-import { attentionBytes, attentionTurns, TILE_ROWS } from "../../../shaders/attention/lib/tiles.ts";
+import { attentionBytes, attentionTurns, tileRows } from "../../../shaders/attention/lib/tiles.ts";
 import type { SubgroupMatrix } from "../../../shaders/matmul/lib/variant.ts";
 import { ShapeError } from "../../errors.ts";
 import type { GpuContext } from "../../gpu/context.ts";
@@ -71,7 +71,7 @@ export function attention(
   else if (form === "direct") recordDirect(record, pass, tensors);
   else {
     const { variant, turns } = tileOf(record.gpu, sizes, sizes.headDim);
-    recordTiles(record, pass, { shader: forward, variant, rows: TILE_ROWS, cost: 1 }, tensors, turns);
+    recordTiles(record, pass, { shader: forward, variant, rows: tileRows(variant), cost: 1 }, tensors, turns);
   }
   return { o, stats };
 }
@@ -102,11 +102,17 @@ export function attentionBackward(
   else if (form === "lanes") recordLanesBackward(record, pass, { ...tensors, parts });
   else if (form === "direct") recordDirectBackward(record, pass, { ...tensors, parts });
   else {
-    const q = tileOf(record.gpu, sizes, d);
-    const kernelQ = { shader: backwardQ, variant: q.variant, rows: TILE_ROWS, cost: 1.5 };
+    const q = tileOf(record.gpu, sizes, d, true);
+    const kernelQ = { shader: backwardQ, variant: q.variant, rows: tileRows(q.variant), cost: 1.5 };
     recordTiles(record, pass, kernelQ, { ...tensors, parts }, q.turns);
-    const kv = tileOf(record.gpu, sizes, 2 * d); // dk and dv
-    const kernelKv = { shader: backwardKv, variant: kv.variant, rows: TILE_ROWS, keys: true, cost: 2 } as const;
+    const kv = tileOf(record.gpu, sizes, 2 * d, true); // dk and dv
+    const kernelKv = {
+      shader: backwardKv,
+      variant: kv.variant,
+      rows: tileRows(kv.variant),
+      keys: true,
+      cost: 2,
+    } as const;
     recordTiles(record, pass, kernelKv, { qkv, spans, dout, stats, parts }, kv.turns);
   }
   const dqkv = record.empty(qkv.shape, "f32", "d.qkv");
@@ -127,22 +133,24 @@ export function attentionBackward(
 const SHARED = 16384;
 
 /**
- * A tile has four rows by 16 threads, the most for 128 registers; it processes 64 rows of the other side at once if
- * workgroup memory and registers allow it.
+ * A tile has four rows by 16 threads, the most for 128 registers, or by 32 threads in the backward pass of long heads; it
+ * processes 64 rows of the other side at once if workgroup memory and registers allow it.
  *
- * @param sums entries per row of a thread's sums
+ * @param sums entries per row of all threads' sums
  */
-function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], sums: number) {
+function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], sums: number, backward = false) {
   const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
-  const [wide, fits] = [sums <= 128 ? 64 : 32, (span: number) => attentionBytes({ ...sizes, span }) <= most];
+  const across = profile.kind === "gpu" && backward && sizes.headDim > 128 ? 32 : 16;
+  const wide = sums / across <= 8 ? 64 : 32;
   // on a CPU, more rows only mean more code to compile
-  const span = (profile.kind === "cpu" ? [16] : [wide, 32, 16]).find(fits);
+  const spans = profile.kind === "cpu" ? [16] : across === 32 ? [64, 32] : [wide, 32, 16];
+  const span = spans.find((span) => attentionBytes({ ...sizes, across, span }) <= most);
   if (!span) {
     throw new ShapeError(
       `Cannot attend with head_dim ${sizes.headDim}: 16 keys exceed ${most} bytes of workgroup memory`,
     );
   }
-  const variant = { ...sizes, rows: 4, across: 16, span, ...(profile.kind === "cpu" && { rolled: true }) };
+  const variant = { ...sizes, rows: 4, across, span, ...(profile.kind === "cpu" && { rolled: true }) };
   return { variant, turns: attentionTurns(variant) };
 }
 
