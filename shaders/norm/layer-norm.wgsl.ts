@@ -69,13 +69,13 @@ fn main(${inputs(subgroups)}) {
   let mean = rowSum(total, thread${subgroups ? ", lane, lanes" : ""}) / f32(params.cols);
   var squares = 0.0;
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
-    let d = x[start + c]${residual ? " + delta[start + c]" : ""} - mean;
+    let d = ${residual ? "sum" : "x"}[start + c] - mean;
     squares += d * d;
   }
   let rstd = inverseSqrt(rowSum(squares, thread${subgroups ? ", lane, lanes" : ""}) / f32(params.cols) + params.eps);
   if (thread == 0u) { stats[row] = vec2f(mean, rstd); }
   for (var c = thread; c < params.cols; c += ${workgroup}u) {
-    let d = x[start + c]${residual ? " + delta[start + c]" : ""} - mean;
+    let d = ${residual ? "sum" : "x"}[start + c] - mean;
     y[start + c] = d * rstd * weightAt1(c) + biasAt1(c);
   }
 }

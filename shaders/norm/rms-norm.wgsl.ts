@@ -111,7 +111,7 @@ fn main(
   if (thread == 0u) { rstd[row] = scale; }
   for (var c = thread; c < cols; c += ${workgroup}u) {
 #if ${residual}
-    let v = x[start + c] + delta[start + c];
+    let v = sum[start + c]; // as this thread wrote it
 #else
     let v = x[start + c];
 #endif
