@@ -16,6 +16,8 @@ export interface TileAsk {
   /** rows of the output, and columns of all parts */
   m: number;
   n: number;
+  /** steps of a sum; default: few */
+  k?: number;
   /**
    * false if rows do not begin at multiples of four elements: every load then becomes four, so much code that a CPU
    * adapter compiles for seconds. Only tests have such sizes: they get a small tile.
@@ -81,10 +83,12 @@ const tinyTile = ({ tinyTiles }: AdapterProfile, lanes: number): MatmulTile =>
 
 /** Columns from which tiles of 256 columns are enough for a few cores. */
 const WIDE = 2048;
+/** Steps from which a thread of 16 rows is faster with four neighbouring rows of the weights than with two. */
+const DEEP = 3072;
 
 /** The fixed tile of products that a CPU adapter does not measure; null for all others. */
 export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | null {
-  const { transA, transB, b, m, n, aligned, paired = false, texture = false, small = false } = ask;
+  const { transA, transB, b, m, n, k, aligned, paired = false, texture = false, small = false } = ask;
   const lanes = lanesOf(profile);
   if (lanes === 0) return null;
   if (!aligned) return direct(8, !transB ? 4 : paired ? 2 : 1, 8, 4, lanes);
@@ -95,16 +99,21 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
   if (texture && b === "f32" && !transA && m >= FEW_ROWS)
     return transB ? direct(16, 6, 8, 4, lanes) : direct(16, 8, 8, 4, lanes);
   if (transA || !transB) return null;
-  return decodeTiles(profile, b, n).find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0)) ?? null;
+  return decodeTiles(profile, b, { n, k }).find(({ rows, cols }) => m <= rows && (!paired || cols % 2 === 0)) ?? null;
 }
 
 /**
  * Tiles of x·Wᵀ for the few rows of a decoding pass: 1, up to 4, up to 8, and for textures up to 16. Loading the
  * weights is most of the work with any tile, so that nothing is measured. Larger batches use `cpuTiles`.
  *
- * @param n columns: wide outputs have enough workgroups even of threads that read four neighbouring rows of the weights
+ * @param size.n columns: wide outputs have enough workgroups even of threads that read four neighbouring rows of the weights
+ * @param size.k steps: those of long sums read fewer rows at once, each for longer
  */
-export function decodeTiles(profile: AdapterProfile, b: StoredMatrix, n: number = 0): MatmulTile[] {
+export function decodeTiles(
+  profile: AdapterProfile,
+  b: StoredMatrix,
+  { n = 0, k = 0 }: { n?: number; k?: number } = {},
+): MatmulTile[] {
   const lanes = lanesOf(profile);
   if (profile.operands === "textures" && b === "bf16") {
     const tiles = [direct(1, 2, 8, 32, lanes, 4), direct(2, 2, 8, 16, lanes, 4)];
@@ -113,7 +122,7 @@ export function decodeTiles(profile: AdapterProfile, b: StoredMatrix, n: number 
       direct(4, 4, 8, 8, lanes, 4),
       direct(8, 4, 8, 8, lanes, 4),
       // a load of a serves eight columns, not four: 11 % less processor time for a pass of 16 rows, no gain for 256 rows
-      n >= WIDE ? { ...direct(16, 8, 8, 8, lanes, 4), colsAtOnce: 4 } : direct(16, 4, 8, 8, lanes, 2),
+      n >= WIDE ? { ...direct(16, 8, 8, 8, lanes, 4), colsAtOnce: 4 } : direct(16, 4, 8, 8, lanes, k >= DEEP ? 4 : 2),
     ];
   }
   const steps = b === "bf16" ? 8 : 4; // one load of a weight row; more is slow to compile

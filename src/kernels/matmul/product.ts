@@ -110,6 +110,7 @@ function recordWhole(record: Recorder, given: Product): void {
       b: storedMatrix(b),
       m,
       n: parts.reduce((sum, { n }) => sum + n, 0),
+      k: parts[0].k,
       small,
       aligned: lda % 4 === 0 && ldb % 4 === 0,
       paired,
