@@ -3,6 +3,7 @@ import type { Gpu } from "../src/gpu/device.ts";
 import { renderTable } from "../src/text/tables.ts";
 import { kernelsOfPublished, type NamedKernel } from "./isa-kernels.ts";
 import { type Compiled, readCompiled } from "./isa-loops.ts";
+import { ATTENTION_LOOPS, type Limit, meets, PRODUCT_LOOPS, WAVES } from "./limits.ts";
 import { about } from "./rows.ts";
 
 /** A driver's compilation of a kernel: a line of results.jsonl. */
@@ -89,6 +90,35 @@ export async function benchIsa(gpu: Gpu, { names, folder }: { names?: string; fo
     ...compiled[probes.length + i],
   }));
   return { kernels, rows };
+}
+
+/** Products and attention, and the least share of their hot loops; null: a loop on matrix units has no limit. */
+const JUDGED: Readonly<Record<string, Limit | null>> = {
+  matmul: PRODUCT_LOOPS,
+  matmulStaged: PRODUCT_LOOPS,
+  matmulSubgroupMatrix: null,
+  attention: ATTENTION_LOOPS,
+  attentionBackwardQ: ATTENTION_LOOPS,
+  attentionBackwardKv: ATTENTION_LOOPS,
+  attentionMatrices: null,
+  attentionMatricesBackwardQ: null,
+  attentionMatricesBackwardKv: null,
+};
+
+/** Faults of compiled kernels, a line each: registers spilled, and on RDNA 2 and 3 what misses its limit. */
+export function faultsOf(rows: readonly IsaRow[]): string[] {
+  return rows.flatMap((row) => {
+    const { adapter, kernel, variant, spilled, waves, loops } = row;
+    const named = `${kernel} (${briefly(variant)})`;
+    const faults = spilled > 0 ? [`${named} spills ${spilled} registers`] : [];
+    const limit = JUDGED[kernel];
+    if (limit === undefined || !/rdna-[23]\b/.test(adapter)) return faults;
+    if (!meets(waves, WAVES))
+      faults.push(`${named} leaves room for ${waves} subgroups a SIMD, at least ${WAVES.least} are asked`);
+    if (limit && loops.some(({ share }) => !meets(Math.round(100 * share) / 100, limit)))
+      faults.push(`${named} has loops of ${sharesOf(row)}, a share of ${limit.least} is asked`);
+    return faults;
+  });
 }
 
 /** Shares of a kernel's loops, the largest loop first: `0.91 of 287, 0.83 of 96`. */

@@ -51,3 +51,8 @@ export const TORCH_BF16: Limit = { least: 0.5 };
 export const PEAK_F32: Limit = { least: 0.7 };
 export const TORCH_STEP: Limit = { least: 1 };
 export const TORCH_DECODING: Limit = { least: 5 };
+
+/** Of RDNA's compiled products and attention: multiply-adds among the vector instructions of each hot loop, and subgroups that a SIMD holds. */
+export const PRODUCT_LOOPS: Limit = { least: 0.85 };
+export const ATTENTION_LOOPS: Limit = { least: 0.8 };
+export const WAVES: Limit = { least: 8 };

@@ -13,7 +13,7 @@ import { benchGenerate } from "./generate.ts";
 import { benchGrpo } from "./grpo.ts";
 import { benchHead } from "./head.ts";
 import { benchHost } from "./host.ts";
-import { benchIsa, countPipelines, isaTable } from "./isa.ts";
+import { benchIsa, countPipelines, faultsOf, isaTable } from "./isa.ts";
 import { benchLoad } from "./load.ts";
 import { benchLora } from "./lora.ts";
 import { benchMatmul } from "./matmul.ts";
@@ -110,8 +110,8 @@ async function isa(gpu: Gpu, { names, isa: folder, json, save: keep }: BenchArgs
   else if (rows.length > 0) process.stdout.write(`\n${isaTable(rows)}`);
   if (!json) console.log(`${kernels.length} kernels compiled on ${gpu.adapterName}`);
   if (keep) save(RESULTS.pathname, rows);
-  const spilled = rows.filter((row) => row.spilled > 0).map(({ kernel }) => kernel);
-  if (spilled.length > 0) throw new Error(`Kernels spill registers on ${gpu.adapterName}: ${spilled.join(", ")}`);
+  const faults = faultsOf(rows);
+  if (faults.length > 0) throw new Error(`Kernels miss their limits on ${gpu.adapterName}:\n${faults.join("\n")}`);
 }
 
 type Emit = (rows: BenchRow[]) => void;

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { briefly, sharesOf } from "../../bench/isa.ts";
+import { briefly, faultsOf, type IsaRow, sharesOf } from "../../bench/isa.ts";
 import { loopsOf } from "../../bench/isa-loops.ts";
 import { usePublishedKernels } from "./published-kernels.ts";
 
@@ -38,4 +38,35 @@ it("names a variant by what it has", () => {
   expect(briefly({ a: "f32", transA: false, transB: true, bias: "none", half: 0, tile })).toBe(
     "a f32, transB, staged 8×4 of 16×16 by 16",
   );
+});
+
+it("finds spilled registers everywhere, and loops and subgroups below their limits on RDNA 2 and 3", () => {
+  const loop = (fma: number, valu: number) => ({ fma, valu, share: fma / (fma + valu) });
+  const row = (changes: Partial<IsaRow>): IsaRow => ({
+    ...{
+      commit: "",
+      date: "",
+      adapter: "amd rdna-3 radv",
+      family: "matmul",
+      kernel: "matmulStaged",
+      variant: { a: "f32" },
+    },
+    ...{ wave: 64, vgprs: 144, spilled: 0, lds: 0, waves: 8, instructions: 1000, loops: [loop(256, 2), loop(85, 15)] },
+    ...changes,
+  });
+  const faults = (changes: Partial<IsaRow>) => faultsOf([row(changes)]);
+  expect(faults({})).toEqual([]);
+  expect(faults({ waves: 7 })).toEqual([
+    "matmulStaged (a f32) leaves room for 7 subgroups a SIMD, at least 8 are asked",
+  ]);
+  expect(faults({ loops: [loop(256, 2), loop(84, 16)] })).toEqual([
+    "matmulStaged (a f32) has loops of 0.99 of 258, 0.84 of 100, a share of 0.85 is asked",
+  ]);
+  expect(faults({ kernel: "attentionBackwardQ", loops: [loop(80, 20)] })).toEqual([]);
+  expect(faults({ kernel: "attentionBackwardQ", loops: [loop(79, 21)] })).toHaveLength(1);
+  expect(faults({ kernel: "attentionMatrices", loops: [loop(40, 60)] })).toEqual([]);
+  expect(faults({ kernel: "deltaScan", waves: 6, loops: [loop(75, 25)] })).toEqual([]);
+  const elsewhere = { adapter: "nvidia hopper", waves: 6, loops: [loop(1, 9)] };
+  expect(faults(elsewhere)).toEqual([]);
+  expect(faults({ ...elsewhere, spilled: 3 })).toEqual(["matmulStaged (a f32) spills 3 registers"]);
 });
