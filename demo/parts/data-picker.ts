@@ -138,6 +138,7 @@ export function dataPicker(
     tell();
     show();
   };
+  let seen: { element: HTMLDetailsElement; of: Kind } | null = null;
   const anew = () => {
     columns = null;
     tell();
@@ -161,6 +162,12 @@ export function dataPicker(
       show();
     };
     const shown = { kind, file, preview, problem, columns, changing, method };
+    const open = seen?.of === kind && seen.element.open; // other rows of the same source leave them open
+    if (now) {
+      const element = seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal);
+      element.open = open;
+      seen = { element, of: kind };
+    }
     fill(
       detail,
       kind === "file" &&
@@ -168,7 +175,7 @@ export function dataPicker(
         kept &&
         h("p", { class: "about" }, "The rows of the earlier run are kept in storage."),
       ...about(shown, change, take),
-      now && seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal),
+      now && seen?.element,
     );
   };
 

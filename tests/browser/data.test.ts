@@ -58,6 +58,10 @@ test("pasted rows: their form, the columns that nothing uses, other columns, and
   expect(await textOf(page, ".seen-rows .wrong")).toBe("Row 2: row 2: no answer for sft");
   const bars = await page.$$eval(".lengths li b", (all) => all.map((one) => Number(one.textContent)));
   expect(bars.reduce((a, b) => a + b, 0)).toBe(40);
+  await page.$eval(".seen", (one) => one.setAttribute("data-old", ""));
+  await paste("question;answer\nq3;a3\nq4;a4");
+  await press(page, "Use these rows");
+  await page.waitForSelector(".seen:not([data-old]) .seen-rows"); // other rows leave the view open
 });
 
 test("the hub: search, config and split, and a pasted address; the focus stays in the search", async () => {
