@@ -91,7 +91,8 @@ export function dataPicker(
   let changing = false;
   let preview: DataPreview | null = null;
   let problem: string | null = null;
-  let asked = 0;
+  let [asked, reading] = [0, false];
+  let seen: Seen | null = null;
   const detail = h("div", { class: "detail" });
 
   const source = (): DataChoice => {
@@ -112,6 +113,7 @@ export function dataPicker(
   /** Previews the first rows. */
   const look = async () => {
     const own = ++asked;
+    reading = true;
     preview = null;
     problem = null;
     changing = false;
@@ -129,6 +131,7 @@ export function dataPicker(
       if (own !== asked || signal.aborted) return;
       problem = problemOf(error).text;
     }
+    reading = false;
     show();
   };
 
@@ -138,7 +141,6 @@ export function dataPicker(
     tell();
     show();
   };
-  let seen: { element: HTMLDetailsElement; of: Kind } | null = null;
   const anew = () => {
     columns = null;
     tell();
@@ -162,12 +164,8 @@ export function dataPicker(
       show();
     };
     const shown = { kind, file, preview, problem, columns, changing, method };
-    const open = seen?.of === kind && seen.element.open; // other rows of the same source leave them open
-    if (now) {
-      const element = seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal);
-      element.open = open;
-      seen = { element, of: kind };
-    }
+    const made = now && seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal);
+    if (made) seen = follow(seen, { element: made, of: kind, waits: reading });
     fill(
       detail,
       kind === "file" &&
@@ -175,7 +173,7 @@ export function dataPicker(
         kept &&
         h("p", { class: "about" }, "The rows of the earlier run are kept in storage."),
       ...about(shown, change, take),
-      now && seen?.element,
+      made,
     );
   };
 
@@ -199,6 +197,23 @@ export function dataPicker(
       else show();
     },
   };
+}
+
+/** The view of rows as the model sees them. */
+interface Seen {
+  element: HTMLDetailsElement;
+  of: Kind;
+  /** it opens, if it should, when its rows are known */
+  waits: boolean;
+  /** it should be open */
+  opens?: boolean;
+}
+
+/** A view in place of another: open where that was, if both are of one kind of source. */
+function follow(before: Seen | null, next: Seen): Seen {
+  const opens = before?.of === next.of && (before.element.open || (before.waits && before.opens === true));
+  next.element.open = opens && !next.waits;
+  return { ...next, opens };
 }
 
 /** What is known about the chosen rows. */
