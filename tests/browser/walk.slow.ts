@@ -136,6 +136,7 @@ test("data of the hub: by search, with its split, as the model sees them", { tim
   await walker.type("Search, or an address", "gsm");
   await walker.shown(/2 found; choose one\..*openai\/gsm8k 1,000 downloads/);
   await walker.pick(".hub-results button");
+  await walker.until(".hub-picker .columns select"); // its splits are asked for
   await walker.page.select(".hub-picker .columns select", "test");
   await walker.page.select(".hub-picker .columns select", "train");
   await walker.shown(/question and answer/);
