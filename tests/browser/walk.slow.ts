@@ -210,11 +210,14 @@ test("a reward of one's own, tried on 8 rows; every choice survives a reload", {
 let first = "";
 test("a run: kernels, answers as they come, charts, and its end", { timeout: 30 * MINUTES }, async () => {
   await plan("ready");
+  const passed = await walker.watch(
+    /Compiling kernels: \d+ of \d+/,
+    new RegExp(`\\d of ${PROBLEMS} answered`),
+    /About .* left/,
+  );
   await train();
   first = await address();
-  await walker.shown(/Compiling kernels: \d+ of \d+/);
-  await walker.shown(new RegExp(`\\d of ${PROBLEMS} answered`));
-  await walker.shown(/About .* left/);
+  await passed();
   await walker.settles("finished");
   await walker.until(".phase-charts .line");
   await walker.until(".completion");

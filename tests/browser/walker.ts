@@ -56,6 +56,30 @@ export class Walker {
     );
   }
 
+  /**
+   * Looks for words that may stay for a moment only, from now on.
+   *
+   * @returns waits until the page has had all of them
+   */
+  async watch(...patterns: readonly RegExp[]): Promise<() => Promise<void>> {
+    const missing = await this.page.evaluateHandle(
+      (sources) => {
+        const missing = new Set(sources);
+        const look = () => {
+          const text = document.body.textContent!;
+          for (const source of missing) if (new RegExp(source, "s").test(text)) missing.delete(source);
+        };
+        new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+        look();
+        return missing;
+      },
+      patterns.map(({ source }) => source),
+    );
+    return async () => {
+      await this.page.waitForFunction((all) => all.size === 0, { timeout: 8 * MINUTES, polling: 300 }, missing);
+    };
+  }
+
   async until(selector: string, timeout = 5 * MINUTES): Promise<void> {
     await this.page.waitForSelector(selector, { timeout });
   }
