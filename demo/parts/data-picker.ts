@@ -164,8 +164,8 @@ export function dataPicker(
       show();
     };
     const shown = { kind, file, preview, problem, columns, changing, method };
-    const made = now && seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal);
-    if (made) seen = follow(seen, { element: made, of: kind, waits: reading });
+    const made = now && !reading && seenRows(app, dataFor(now, method === "both" ? "sft" : method), offered.as, signal);
+    if (made) seen = follow(seen, { element: made, of: kind });
     fill(
       detail,
       kind === "file" &&
@@ -203,17 +203,12 @@ export function dataPicker(
 interface Seen {
   element: HTMLDetailsElement;
   of: Kind;
-  /** it opens, if it should, when its rows are known */
-  waits: boolean;
-  /** it should be open */
-  opens?: boolean;
 }
 
 /** A view in place of another: open where that was, if both are of one kind of source. */
 function follow(before: Seen | null, next: Seen): Seen {
-  const opens = before?.of === next.of && (before.element.open || (before.waits && before.opens === true));
-  next.element.open = opens && !next.waits;
-  return { ...next, opens };
+  next.element.open = before?.of === next.of && before.element.open;
+  return next;
 }
 
 /** What is known about the chosen rows. */

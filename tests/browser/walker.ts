@@ -68,8 +68,10 @@ export class Walker {
         const look = () => {
           const text = document.body.textContent!;
           for (const source of missing) if (new RegExp(source, "s").test(text)) missing.delete(source);
+          if (missing.size === 0) observer.disconnect();
         };
-        new MutationObserver(look).observe(document.body, { subtree: true, childList: true, characterData: true });
+        const observer = new MutationObserver(look);
+        observer.observe(document.body, { subtree: true, childList: true, characterData: true });
         look();
         return missing;
       },

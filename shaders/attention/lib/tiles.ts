@@ -1,7 +1,7 @@
 // Code of tiled attention for GPUs: products of a tile of rows with rows of the other side, computed as in matmul.
 //
-// A workgroup has 64 own rows (32 of long heads), `rows` per thread, and walks over the rows of the other side, `span` at once. Scores are
-// sums over a head, computed four quads at a time through workgroup memory (`left`, `right`). The processed scores are
+// A workgroup has 64 own rows, or 32 of long heads, `rows` per thread, and walks over the rows of the other side, `span` at once.
+// Scores are sums over a head, computed four quads at a time through workgroup memory (`left`, `right`). The processed scores are
 // stored in `factors` and multiplied with rows of the other side, some at a time (in `right` again). A thread has
 // `rows` by span / across scores, and sums of its rows by every across-th vec4 of a head. All offsets in workgroup
 // memory are constants from two bases per thread, so no index must be clamped. Rows are an odd number of vec4s apart,
@@ -84,6 +84,7 @@ function shareOf({ headDim, span, across, rows }: AttentionVariant) {
   };
 }
 
+/** Threads of a workgroup. */
 const threadsOf = (v: AttentionVariant) => v.across * (tileRows(v) / v.rows);
 
 /** Moves `count` vec4s with all threads in turns; `e` is WGSL of a vec4's index. */

@@ -141,13 +141,12 @@ const SHARED = 16384;
 function tileOf({ limits, profile }: GpuContext, sizes: AttentionPass["sizes"], sums: number, backward = false) {
   const most = Math.max(SHARED, limits.maxComputeWorkgroupStorageSize ?? 0);
   const across = profile.kind === "gpu" && backward && sizes.headDim > 128 ? 32 : 16;
-  const wide = sums / across <= 8 ? 64 : 32;
-  // on a CPU, more rows only mean more code to compile
-  const spans = profile.kind === "cpu" ? [16] : across === 32 ? [64, 32] : [wide, 32, 16];
+  const gpu = across === 32 ? [64, 32] : sums <= 128 ? [64, 32, 16] : [32, 16];
+  const spans = profile.kind === "cpu" ? [16] : gpu; // on a CPU, more rows only mean more code to compile
   const span = spans.find((span) => attentionBytes({ ...sizes, across, span }) <= most);
   if (!span) {
     throw new ShapeError(
-      `Cannot attend with head_dim ${sizes.headDim}: 16 keys exceed ${most} bytes of workgroup memory`,
+      `Cannot attend with head_dim ${sizes.headDim}: ${spans[spans.length - 1]} keys exceed ${most} bytes of workgroup memory`,
     );
   }
   const variant = { ...sizes, rows: 4, across, span, ...(profile.kind === "cpu" && { rolled: true }) };

@@ -107,7 +107,7 @@ export function fixedTile(profile: AdapterProfile, ask: TileAsk): MatmulTile | n
  * weights is most of the work with any tile, so that nothing is measured. Larger batches use `cpuTiles`.
  *
  * @param size.n columns: wide outputs have enough workgroups even of threads that read four neighbouring rows of the weights
- * @param size.k steps: those of long sums read fewer rows at once, each for longer
+ * @param size.k steps: in long sums, threads read four neighbouring rows of narrow outputs too
  */
 export function decodeTiles(
   profile: AdapterProfile,
